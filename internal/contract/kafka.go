@@ -1,0 +1,35 @@
+package contract
+
+// DeadLetterSuffix is what the name of a topic's dead-letter topic ends with.
+const DeadLetterSuffix = ".dlq"
+
+// Headers of the records that vidflow produces. Those of the first group are on every record, the request's and a
+// transcript's that was put in over HTTP; the second group is on transcription requests.
+const (
+	HeaderContentType = "content-type" // always ContentTypeJSON
+	HeaderTimestamp   = "timestamp"    // unix milliseconds, decimal
+
+	HeaderIdempotencyKey = "idempotency-key" // Ask.Key
+	HeaderTraceparent    = "traceparent"     // Ask.Traceparent
+
+	ContentTypeJSON = "application/json"
+)
+
+// Headers of a dead letter, beside those that the record had. The origin says which record it was; a record that comes
+// back from the dead-letter topic carries it still, and takes its Position from it.
+const (
+	HeaderOriginTopic     = "vidflow-origin-topic"
+	HeaderOriginTopicID   = "vidflow-origin-topic-id"  // UUID
+	HeaderOriginPartition = "vidflow-origin-partition" // decimal
+	HeaderOriginOffset    = "vidflow-origin-offset"    // decimal
+	HeaderOriginTime      = "vidflow-origin-time"      // unix milliseconds, decimal: the time of the Position
+
+	HeaderReason  = "vidflow-reason"  // a sentence for people
+	HeaderClass   = "vidflow-class"   // a PoisonError's Class
+	HeaderVersion = "vidflow-version" // of the program that gave up on the record
+	HeaderHost    = "vidflow-host"
+
+	// On a dead letter that its topic refused as too large and that went without its value:
+	HeaderSize   = "vidflow-size"   // of the value left out, in bytes, decimal
+	HeaderSHA256 = "vidflow-sha256" // of the value left out, hexadecimal
+)
