@@ -29,6 +29,10 @@ const (
 	ErrNothingToRetry = "NothingToRetry"
 	// ErrNoVideo refuses a retry of a video that is deleted or unknown.
 	ErrNoVideo = "NoVideo"
+	// ErrInvalidInput fails a run that was started with something that is no video id, or under another workflow id.
+	ErrInvalidInput = "InvalidInput"
+	// ErrBusy refuses a retry that a moment later would be taken.
+	ErrBusy = "Busy"
 	// ErrTranscriptionGivenUp and ErrCompressionGivenUp end a run whose track was given up.
 	ErrTranscriptionGivenUp = "TranscriptionGivenUp"
 	ErrCompressionGivenUp   = "CompressionGivenUp"
@@ -50,8 +54,8 @@ type Carried struct {
 	// Transcript and Compression are results that were taken from a signal and are not yet applied.
 	Transcript  *contract.Reference `json:"transcript,omitempty"`
 	Compression *contract.Reference `json:"compression,omitempty"`
-	// GaveUp is the error of a track that was given up, for the end of the last run.
-	GaveUp *GaveUp `json:"gaveUp,omitempty"`
+	// GaveUp are the tracks that were given up, for the end of the last run.
+	GaveUp []GaveUp `json:"gaveUp,omitempty"`
 }
 
 // GaveUp says which track was given up and why.

@@ -1,0 +1,65 @@
+package workflows
+
+import (
+	"errors"
+	"time"
+
+	"go.temporal.io/sdk/temporal"
+	"go.temporal.io/sdk/workflow"
+)
+
+// Limits of a step.
+const (
+	// localStepTimeout is how long the first try of a step may take; it must stay below 0.8 of the workflow task's
+	// time-out of 10 s, past which a local activity costs heartbeats.
+	localStepTimeout = 5 * time.Second
+	// stepTimeout is how long each later try may take.
+	stepTimeout = 2 * time.Minute
+	// stepRetryMax is the longest pause between two tries, unless the step itself asks for another.
+	stepRetryMax = time.Minute
+)
+
+// step runs an activity: once as a local one, which costs a single event, and if that does not succeed at once as a
+// regular one that is retried until it does, so that lasting trouble is a pending activity with its last error for all
+// to see. An error is final, or a cancellation because abandon (which may be nil) became true during the retries.
+func (v *video) step(name, summary string, in, out any, abandon func() bool) error {
+	v.steps++
+	defer func() { v.steps-- }()
+
+	local := workflow.WithLocalActivityOptions(v.steady, workflow.LocalActivityOptions{
+		ScheduleToCloseTimeout: localStepTimeout,
+		RetryPolicy:            &temporal.RetryPolicy{MaximumAttempts: 1},
+		Summary:                summary,
+	})
+	err := workflow.ExecuteLocalActivity(local, name, in).Get(local, out)
+	var final *temporal.ApplicationError
+	if err == nil || (errors.As(err, &final) && final.NonRetryable()) {
+		return err
+	}
+
+	regular, cancel := workflow.WithCancel(workflow.WithActivityOptions(v.steady, workflow.ActivityOptions{
+		StartToCloseTimeout: stepTimeout,
+		RetryPolicy:         &temporal.RetryPolicy{InitialInterval: time.Second, BackoffCoefficient: 2, MaximumInterval: stepRetryMax},
+		Summary:             summary,
+	}))
+	defer cancel()
+	done := workflow.ExecuteActivity(regular, name, in)
+	if abandon != nil {
+		if err := workflow.Await(regular, func() bool { return done.IsReady() || abandon() }); err != nil {
+			return err
+		}
+		if !done.IsReady() {
+			cancel() // the attempt under way may still succeed: that is harmless, steps are idempotent
+		}
+	}
+	return done.Get(regular, out)
+}
+
+// reason is what a final error says, without the wrapping of the SDK.
+func reason(err error) string {
+	var app *temporal.ApplicationError
+	if errors.As(err, &app) {
+		return app.Message()
+	}
+	return err.Error()
+}
