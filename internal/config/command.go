@@ -1,0 +1,54 @@
+package config
+
+import "slices"
+
+// Command is a command of the binary that is configured by the environment.
+type Command string
+
+// The commands. The first three are processes: they run until they are stopped.
+const (
+	Worker      Command = "worker"
+	Starter     Command = "starter"
+	KafkaBridge Command = "kafkabridge"
+	Migrate     Command = "migrate"
+)
+
+// Processes are the commands that run until they are stopped.
+var Processes = []Command{Worker, Starter, KafkaBridge}
+
+var (
+	everyCommand = []Command{Worker, Starter, KafkaBridge, Migrate}
+	worker       = []Command{Worker}
+	starter      = []Command{Starter}
+	bridge       = []Command{KafkaBridge}
+)
+
+// defaultOpsAddr is where the probes of a process are served when OPS_ADDR is not set: on the loopback interface, at a
+// port of its own, so that all three can run on one machine.
+func (c Command) defaultOpsAddr() string {
+	switch c {
+	case Worker:
+		return "127.0.0.1:9101"
+	case Starter:
+		return "127.0.0.1:9102"
+	case KafkaBridge:
+		return "127.0.0.1:9103"
+	default:
+		return ""
+	}
+}
+
+// opsAddr is the one address for commands that run together in one process: the API's where it is among them, because
+// its readiness is the one that decides about traffic, else that of the first in the order of Processes.
+func opsAddr(commands []Command) string {
+	for _, c := range []Command{Starter, Worker, KafkaBridge} {
+		if slices.Contains(commands, c) {
+			return c.defaultOpsAddr()
+		}
+	}
+	return ""
+}
+
+func needed(by, commands []Command) bool {
+	return slices.ContainsFunc(by, func(c Command) bool { return slices.Contains(commands, c) })
+}

@@ -1,0 +1,56 @@
+package config
+
+import (
+	"cmp"
+	"strings"
+
+	"go.temporal.io/sdk/client"
+	"go.temporal.io/sdk/contrib/envconfig"
+)
+
+// temporalPrefix begins the names of all variables that the SDK reads, also of those that are not in the table:
+// TEMPORAL_GRPC_META_*.
+const temporalPrefix = "TEMPORAL_"
+
+// loadTemporal lets the SDK read TEMPORAL_*, and the profile file that they may name, with flags on top. It returns the
+// secrets it came across and what was wrong.
+func (c *Config) loadTemporal(commands []Command, s source) ([]string, []Problem) {
+	c.Temporal.Address, c.Temporal.Namespace = client.DefaultHostPort, client.DefaultNamespace
+	if !needed(everyCommand, commands) {
+		return nil, nil
+	}
+	profile, err := envconfig.LoadClientConfigProfile(envconfig.LoadClientConfigProfileOptions{EnvLookup: temporalEnv{s}})
+	if err != nil {
+		return nil, []Problem{{"TEMPORAL_*", "cannot be read: " + err.Error()}}
+	}
+	secrets := []string{profile.APIKey}
+	for _, header := range profile.GRPCMeta {
+		secrets = append(secrets, header)
+	}
+	options, err := profile.ToClientOptions(envconfig.ToClientOptionsRequest{})
+	if err != nil {
+		return secrets, []Problem{{"TEMPORAL_TLS_*", "cannot be used: " + err.Error()}}
+	}
+	c.Temporal.Address = cmp.Or(options.HostPort, client.DefaultHostPort)
+	c.Temporal.Namespace = cmp.Or(options.Namespace, client.DefaultNamespace)
+	c.Temporal.Configured = options.HostPort != "" || options.Namespace != "" || profile.APIKey != ""
+	c.Temporal.options = options
+	return secrets, nil
+}
+
+// temporalEnv shows the SDK the flags as if they stood in the environment, and hides what is empty.
+type temporalEnv struct{ source }
+
+// LookupEnv implements envconfig.EnvLookup.
+func (e temporalEnv) LookupEnv(name string) (string, bool) { return e.lookup(name) }
+
+// Environ implements envconfig.EnvLookup.
+func (e temporalEnv) Environ() []string {
+	var entries []string
+	for name, text := range e.env {
+		if strings.HasPrefix(name, temporalPrefix) && text != "" {
+			entries = append(entries, name+"="+text)
+		}
+	}
+	return entries
+}

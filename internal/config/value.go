@@ -1,0 +1,288 @@
+package config
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"net/url"
+	"os"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// value reads one variable into the field of a Config.
+type value struct {
+	// want says what would be right, to stand behind "want".
+	want string
+	// set reads a text that is not empty. Its error adds to want what is not plain from it, and may be unspecific
+	// (errUnspecific); it never quotes the text.
+	set func(text string) error
+}
+
+var errUnspecific = errors.New("not what is wanted")
+
+// text takes anything.
+func text(p *string, want string) value {
+	return value{want, func(s string) error { *p = s; return nil }}
+}
+
+// secret takes anything and hides it.
+func secret(p *Secret, want string) value {
+	return value{want, func(s string) error { *p = NewSecret(s); return nil }}
+}
+
+func boolean(p *bool) value {
+	return value{"true or false", func(s string) (err error) {
+		switch strings.ToLower(s) {
+		case "true", "1":
+			*p = true
+		case "false", "0":
+			*p = false
+		default:
+			return errUnspecific
+		}
+		return nil
+	}}
+}
+
+func integer(p *int, low, high int) value {
+	return value{fmt.Sprintf("a whole number from %d to %d", low, high), func(s string) error {
+		n, err := strconv.Atoi(s)
+		if err != nil || n < low || n > high {
+			return errUnspecific
+		}
+		*p = n
+		return nil
+	}}
+}
+
+// milliseconds takes plain milliseconds, as KafkaJS had them, or a Go duration.
+func milliseconds(p *time.Duration) value {
+	return value{"milliseconds such as 10000, or a duration such as 10s, above 0", func(s string) error {
+		if ms, err := strconv.ParseUint(s, 10, 32); err == nil {
+			s = strconv.FormatUint(ms, 10) + "ms"
+		}
+		return duration(p).set(s)
+	}}
+}
+
+func duration(p *time.Duration) value {
+	return value{"a duration such as 30s, 10m or 6h, above 0", func(s string) error {
+		d, err := time.ParseDuration(s)
+		if err != nil || d <= 0 {
+			return errUnspecific
+		}
+		*p = d
+		return nil
+	}}
+}
+
+func oneOf(p *string, words ...string) value {
+	last := len(words) - 1
+	return value{strings.Join(words[:last], ", ") + " or " + words[last], func(s string) error {
+		s = strings.ToLower(s)
+		if !slices.Contains(words, s) {
+			return errUnspecific
+		}
+		*p = s
+		return nil
+	}}
+}
+
+func logLevel(p *slog.Level) value {
+	var word string
+	v := oneOf(&word, "debug", "info", "warn", "error")
+	return value{v.want, func(s string) error {
+		if err := v.set(s); err != nil {
+			return err
+		}
+		return p.UnmarshalText([]byte(word))
+	}}
+}
+
+// hostPorts takes a list of addresses, separated by commas.
+func hostPorts(p *[]string) value {
+	return value{"host:port, or several separated by commas", func(s string) error {
+		var list []string
+		for _, addr := range splitList(s) {
+			host, port, err := net.SplitHostPort(addr)
+			if err != nil || host == "" || !validPort(port) {
+				return errUnspecific
+			}
+			list = append(list, addr)
+		}
+		if len(list) == 0 {
+			return errUnspecific
+		}
+		*p = list
+		return nil
+	}}
+}
+
+// listenAddr takes an address to listen at; no host means every interface.
+func listenAddr(p *string) value {
+	return value{"an address to listen at, such as 127.0.0.1:9101 or :9101", func(s string) error {
+		if _, port, err := net.SplitHostPort(s); err != nil || !validPort(port) {
+			return errUnspecific
+		}
+		*p = s
+		return nil
+	}}
+}
+
+func validPort(s string) bool {
+	_, err := strconv.ParseUint(s, 10, 16)
+	return err == nil
+}
+
+// origins takes a list of origins as browsers send them, or "*" for every one.
+func origins(p *[]string) value {
+	return value{"origins such as https://app.example.com separated by commas, or *", func(s string) error {
+		var list []string
+		for _, o := range splitList(s) {
+			if o == "*" {
+				list = append(list, o)
+				continue
+			}
+			u, err := httpURL(strings.TrimSuffix(o, "/"))
+			if err != nil || u.Path != "" || u.RawQuery != "" || u.Fragment != "" || u.User != nil {
+				return errUnspecific
+			}
+			list = append(list, u.Scheme+"://"+u.Host)
+		}
+		*p = list
+		return nil
+	}}
+}
+
+// baseURL takes an http(s) URL and drops the slash at its end.
+func baseURL(p *string, example string) value {
+	return value{"an http or https URL such as " + example, func(s string) error {
+		if _, err := httpURL(s); err != nil {
+			return err
+		}
+		*p = strings.TrimRight(s, "/")
+		return nil
+	}}
+}
+
+func httpURL(s string) (*url.URL, error) {
+	u, err := url.Parse(s)
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
+		return nil, errUnspecific
+	}
+	return u, nil
+}
+
+// postgresURL takes a connection URL, password included, and so hides all of it.
+func postgresURL(p *Secret) value {
+	return value{"postgres://user:password@host:5432/database, signs such as @ : / # percent-encoded in the password",
+		func(s string) error {
+			u, err := url.Parse(s)
+			if err != nil || u.Scheme != "postgres" && u.Scheme != "postgresql" || u.Host == "" {
+				return errUnspecific
+			}
+			*p = NewSecret(s)
+			return nil
+		}}
+}
+
+// serviceKey takes a key of Supabase that may do everything. The keys that are handed to browsers look alike and would
+// fail at the first upload, so they are refused here.
+func serviceKey(p *Secret) value {
+	return value{"a service_role key (eyJ…) or a secret key (sb_secret_…)", func(s string) error {
+		if strings.HasPrefix(s, "sb_publishable_") {
+			return errors.New("this is the publishable key")
+		}
+		if role := roleOfKey(s); role != "" && role != "service_role" {
+			return fmt.Errorf("this is the key of role %q", role)
+		}
+		*p = NewSecret(s)
+		return nil
+	}}
+}
+
+// roleOfKey reads the role of a legacy key, a JWT; "" when there is none to read.
+func roleOfKey(key string) string {
+	parts := strings.Split(key, ".")
+	if len(parts) != 3 {
+		return ""
+	}
+	payload, err := base64.RawURLEncoding.DecodeString(parts[1])
+	if err != nil {
+		return ""
+	}
+	var claims struct {
+		Role string `json:"role"`
+	}
+	if json.Unmarshal(payload, &claims) != nil || len(claims.Role) > 32 {
+		return ""
+	}
+	return claims.Role
+}
+
+// pemFile takes the path of a file with at least one PEM block.
+func pemFile(p *string) value {
+	return value{"the path of a readable PEM file", func(s string) error {
+		data, err := os.ReadFile(s)
+		if err != nil {
+			var path *os.PathError
+			if errors.As(err, &path) {
+				err = path.Err
+			}
+			return err
+		}
+		if block, _ := pem.Decode(data); block == nil {
+			return errors.New("the file has no PEM block")
+		}
+		*p = s
+		return nil
+	}}
+}
+
+// prefixes takes a list of networks in CIDR notation.
+func prefixes(p *[]string) value {
+	return value{"networks such as 10.0.0.0/8, separated by commas", func(s string) error {
+		var list []string
+		for _, item := range splitList(s) {
+			prefix, err := netip.ParsePrefix(item)
+			if err != nil {
+				return errUnspecific
+			}
+			list = append(list, prefix.String())
+		}
+		*p = list
+		return nil
+	}}
+}
+
+func splitList(s string) []string {
+	var list []string
+	for item := range strings.SplitSeq(s, ",") {
+		if item = strings.TrimSpace(item); item != "" {
+			list = append(list, item)
+		}
+	}
+	return list
+}
+
+// topic takes a name that Kafka allows.
+func topic(p *string) value {
+	return value{"the name of a topic: letters, digits, dots, underscores and hyphens", func(s string) error {
+		if len(s) > 249 || s == "." || s == ".." || !topicName.MatchString(s) {
+			return errUnspecific
+		}
+		*p = s
+		return nil
+	}}
+}
+
+var topicName = regexp.MustCompile(`^[A-Za-z0-9._-]+$`)
