@@ -1,0 +1,65 @@
+package stack
+
+import (
+	enumspb "go.temporal.io/api/enums/v1"
+
+	"github.com/codeendelea/vidflow/devstack/envfile"
+	"github.com/codeendelea/vidflow/devstack/ports"
+	"github.com/codeendelea/vidflow/devstack/postgres"
+	"github.com/codeendelea/vidflow/internal/contract"
+)
+
+// What the processes of vidflow are told, beside addresses. None of the secrets protects anything.
+const (
+	Namespace = "default"
+	Database  = "vidflow"
+
+	// Role is the least-privilege login of the processes.
+	Role         = "vidflow"
+	RolePassword = "vidflow"
+
+	JWTSecret = "a secret of the development stack, and of nothing else"
+
+	topicAsk         = "Transcribe"
+	topicTranscribed = "update_transcribe"
+	topicCompressed  = "finish_compress"
+	maxMessageBytes  = 10 << 20
+)
+
+func topics() []string {
+	return []string{
+		topicAsk,
+		topicTranscribed,
+		topicCompressed,
+		topicTranscribed + contract.DeadLetterSuffix,
+		topicCompressed + contract.DeadLetterSuffix,
+	}
+}
+
+func searchAttributes() map[string]enumspb.IndexedValueType { return nil }
+
+// Environment is what the processes of vidflow need to use the stack: the variables of the contract, as in production.
+func (s *Stack) Environment() envfile.Vars {
+	p := s.cfg.Ports
+	return envfile.Vars{
+		{Name: "KAFKA_BROKERS", Value: p.Addr(ports.Kafka), Note: "Kafka"},
+		{Name: "KAFKA_SSL", Value: "false"},
+		{Name: "TEMPORAL_ADDRESS", Value: p.Addr(ports.TemporalGRPC), Note: "Temporal"},
+		{Name: "TEMPORAL_NAMESPACE", Value: Namespace},
+		{
+			Name:  "DATABASE_URL",
+			Value: postgres.URL(p.Port(ports.Postgres), Role, RolePassword, Database),
+			Note:  "Postgres, as the least-privilege role that vidflow logs in as",
+		},
+		{Name: "JWT_SECRET", Value: JWTSecret, Note: "The API"},
+	}
+}
+
+// TestEnvironment is what tests get beside Environment.
+func (s *Stack) TestEnvironment() envfile.Vars {
+	return envfile.Vars{
+		{Name: "VIDFLOW_TEST_POSTGRES_URL", Value: s.postgres.URL(postgres.Superuser), Note: "Postgres, as superuser"},
+		{Name: "VIDFLOW_TEST_CONTROL", Value: s.cfg.Ports.URL(ports.Control), Note: "Stops and starts servers"},
+		{Name: "VIDFLOW_TEST_TEMPORAL_UI", Value: s.cfg.Ports.URL(ports.TemporalUI)},
+	}
+}

@@ -1,0 +1,159 @@
+// Package stack starts the backing services of vidflow in one process, each on its own and all at once, and says to
+// the processes of vidflow where they are. It knows nothing of those processes.
+package stack
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/codeendelea/vidflow/devstack/kafka"
+	"github.com/codeendelea/vidflow/devstack/ports"
+	"github.com/codeendelea/vidflow/devstack/postgres"
+	"github.com/codeendelea/vidflow/devstack/temporal"
+)
+
+// Names of the servers, for Start and Stop.
+const (
+	Temporal = "temporal"
+	Kafka    = "kafka"
+	Postgres = "postgres"
+)
+
+// Partitions of each topic: several, so that order across partitions is never taken for granted.
+const Partitions = 4
+
+// Config says where the stack listens and what it keeps.
+type Config struct {
+	// Dir keeps all state; made where it does not exist.
+	Dir   string
+	Ports ports.Block
+	// Disposable state need not survive a crash of the machine.
+	Disposable bool
+	// Log takes the lines of the servers that do not write to files of their own.
+	Log io.Writer
+	// Note tells the user what takes long; may be nil.
+	Note func(string)
+}
+
+// Server is one backing service. Start returns once it serves; both do nothing when there is nothing to do.
+type Server interface {
+	Start(ctx context.Context) error
+	Stop(ctx context.Context) error
+}
+
+type named struct {
+	name string
+	Server
+}
+
+// Stack is the backing services together.
+type Stack struct {
+	cfg      Config
+	servers  []named
+	postgres *postgres.Server
+}
+
+// New returns a stack that is not started.
+func New(cfg Config) (*Stack, error) {
+	if err := os.MkdirAll(filepath.Join(cfg.Dir, "log"), 0o755); err != nil {
+		return nil, err
+	}
+	log := func(name string) string { return filepath.Join(cfg.Dir, "log", name+".log") }
+	pg := postgres.New(postgres.Config{
+		Dir:        filepath.Join(cfg.Dir, "postgres"),
+		Port:       cfg.Ports.Port(ports.Postgres),
+		LogFile:    log(Postgres),
+		Disposable: cfg.Disposable,
+		Note:       cfg.Note,
+	})
+	return &Stack{
+		cfg:      cfg,
+		postgres: pg,
+		servers: []named{
+			{Postgres, pg},
+			{Kafka, kafka.New(kafka.Config{
+				Dir:             filepath.Join(cfg.Dir, "kafka"),
+				Port:            cfg.Ports.Port(ports.Kafka),
+				Topics:          topics(),
+				Partitions:      Partitions,
+				MaxMessageBytes: maxMessageBytes,
+				Log:             cfg.Log,
+			})},
+			{Temporal, temporal.New(temporal.Config{
+				File:             filepath.Join(cfg.Dir, "temporal.sqlite"),
+				Namespace:        Namespace,
+				SearchAttributes: searchAttributes(),
+				GRPCPort:         cfg.Ports.Port(ports.TemporalGRPC),
+				HTTPPort:         cfg.Ports.Port(ports.TemporalHTTP),
+				UIPort:           cfg.Ports.Port(ports.TemporalUI),
+				HistoryPort:      cfg.Ports.Port(ports.TemporalHistory),
+				MatchingPort:     cfg.Ports.Port(ports.TemporalMatching),
+				InternalWorker:   cfg.Ports.Port(ports.TemporalWorker),
+				LogFile:          log(Temporal),
+			})},
+		},
+	}, nil
+}
+
+// Start starts all servers at once and returns when all serve, or with what went wrong, all stopped again.
+func (s *Stack) Start(ctx context.Context) error {
+	group, groupCtx := errgroup.WithContext(ctx)
+	for _, server := range s.servers {
+		group.Go(func() error { return server.Start(groupCtx) })
+	}
+	err := group.Wait()
+	if err == nil {
+		err = s.prepareDatabase(ctx)
+	}
+	if err != nil {
+		return errors.Join(err, s.Stop(context.WithoutCancel(ctx)))
+	}
+	return nil
+}
+
+// Stop stops all servers at once.
+func (s *Stack) Stop(ctx context.Context) error {
+	var group errgroup.Group
+	for _, server := range s.servers {
+		group.Go(func() error { return server.Stop(ctx) })
+	}
+	return group.Wait()
+}
+
+// StartServer starts one server that was stopped.
+func (s *Stack) StartServer(ctx context.Context, name string) error {
+	server, err := s.server(name)
+	if err != nil {
+		return err
+	}
+	return server.Start(ctx)
+}
+
+// StopServer stops one server: its port is closed until it is started again, its state is kept.
+func (s *Stack) StopServer(ctx context.Context, name string) error {
+	server, err := s.server(name)
+	if err != nil {
+		return err
+	}
+	return server.Stop(ctx)
+}
+
+func (s *Stack) server(name string) (Server, error) {
+	i := slices.IndexFunc(s.servers, func(n named) bool { return n.name == name })
+	if i < 0 {
+		return nil, fmt.Errorf("there is no server %q", name)
+	}
+	return s.servers[i], nil
+}
+
+// Remove deletes the state of a stopped stack.
+func Remove(dir string) error {
+	return errors.Join(postgres.Remove(filepath.Join(dir, "postgres")), os.RemoveAll(dir))
+}
