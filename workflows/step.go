@@ -2,6 +2,7 @@ package workflows
 
 import (
 	"errors"
+	"math"
 	"time"
 
 	"go.temporal.io/sdk/temporal"
@@ -22,11 +23,11 @@ const (
 // step runs an activity: once as a local one, which costs a single event, and if that does not succeed at once as a
 // regular one that is retried until it does, so that lasting trouble is a pending activity with its last error for all
 // to see. An error is final, or a cancellation because abandon (which may be nil) became true during the retries.
-func (v *video) step(name, summary string, in, out any, abandon func() bool) error {
+func (v *video) step(ctx workflow.Context, name, summary string, in, out any, abandon func() bool) error {
 	v.steps++
 	defer func() { v.steps-- }()
 
-	local := workflow.WithLocalActivityOptions(v.steady, workflow.LocalActivityOptions{
+	local := workflow.WithLocalActivityOptions(ctx, workflow.LocalActivityOptions{
 		ScheduleToCloseTimeout: localStepTimeout,
 		RetryPolicy:            &temporal.RetryPolicy{MaximumAttempts: 1},
 		Summary:                summary,
@@ -37,10 +38,13 @@ func (v *video) step(name, summary string, in, out any, abandon func() bool) err
 		return err
 	}
 
-	regular, cancel := workflow.WithCancel(workflow.WithActivityOptions(v.steady, workflow.ActivityOptions{
+	regular, cancel := workflow.WithCancel(workflow.WithActivityOptions(ctx, workflow.ActivityOptions{
 		StartToCloseTimeout: stepTimeout,
-		RetryPolicy:         &temporal.RetryPolicy{InitialInterval: time.Second, BackoffCoefficient: 2, MaximumInterval: stepRetryMax},
-		Summary:             summary,
+		RetryPolicy: &temporal.RetryPolicy{
+			InitialInterval: time.Second, BackoffCoefficient: 2, MaximumInterval: stepRetryMax,
+			MaximumAttempts: math.MaxInt32, // no limit; 0 says so too, but the SDK's test environment takes it for 10
+		},
+		Summary: summary,
 	}))
 	defer cancel()
 	done := workflow.ExecuteActivity(regular, name, in)

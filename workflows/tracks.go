@@ -16,11 +16,11 @@ func (v *video) transcribe(ctx workflow.Context) {
 	for v.await(ctx, &v.transcript, v.askDue) {
 		switch {
 		case v.transcript.pending != nil:
-			v.storeTranscript()
+			v.storeTranscript(ctx)
 		case v.plan.Asks < v.plan.AskLimit:
-			v.ask()
+			v.ask(ctx)
 		default:
-			v.giveUp(contract.TranscriptionTrack, fmt.Sprintf(
+			v.giveUp(ctx, contract.TranscriptionTrack, fmt.Sprintf(
 				"No transcription came for any of %d asks. See that the transcription service runs, then retry.", v.plan.Asks))
 		}
 	}
@@ -32,11 +32,11 @@ func (v *video) awaitCompression(ctx workflow.Context) {
 	for v.await(ctx, &v.compression, v.compressionDue) {
 		switch {
 		case v.compression.pending != nil:
-			v.setVideoURL()
+			v.setVideoURL(ctx)
 		case v.plan.Compression == contract.Waiting:
-			v.snapshotStep(StepMarkOverdue, "Show that the compression is overdue", MarkOverdueInput{VideoID: v.id})
+			v.snapshotStep(ctx, StepMarkOverdue, "Show that the compression is overdue", MarkOverdueInput{VideoID: v.id})
 		default:
-			v.giveUp(contract.CompressionTrack, fmt.Sprintf(
+			v.giveUp(ctx, contract.CompressionTrack, fmt.Sprintf(
 				"The compressed video did not come in %s. See that the compression service runs; a late result is still applied.",
 				brief(v.plan.Settings.OverdueAfter+v.plan.Settings.GiveUpAfter)))
 		}
@@ -114,35 +114,35 @@ func (v *video) armTimer() {
 	})
 }
 
-func (v *video) storeTranscript() {
+func (v *video) storeTranscript(ctx workflow.Context) {
 	result := v.transcript.next()
 	words := ""
 	if t := result.Transcript; t != nil {
 		words = fmt.Sprintf(" (%d words, %s)", t.Words, brief(time.Duration(t.Duration)*time.Second))
 	}
-	applied, ok := v.apply(StepStoreTranscript, "Store the transcript"+words, contract.TranscriptionTrack, result, &v.transcript)
+	applied, ok := v.apply(ctx, StepStoreTranscript, "Store the transcript"+words, contract.TranscriptionTrack, result, &v.transcript)
 	if ok && applied.Outcome == ResultGone && v.plan.Transcription == contract.Waiting {
 		v.plan.AskedAt = nil // ask again at once
 	}
 }
 
-func (v *video) setVideoURL() {
+func (v *video) setVideoURL(ctx workflow.Context) {
 	result := v.compression.next()
-	v.apply(StepSetVideoURL, "Set the URL of the compressed video", contract.CompressionTrack, result, &v.compression)
+	v.apply(ctx, StepSetVideoURL, "Set the URL of the compressed video", contract.CompressionTrack, result, &v.compression)
 }
 
 // apply runs the step that applies a result. One that fails for good gives the track up; one that is given up because
 // the run leaves keeps the result for the successor.
-func (v *video) apply(step, summary string, track contract.Track, result contract.Reference, b *inbox) (Applied, bool) {
+func (v *video) apply(ctx workflow.Context, step, summary string, track contract.Track, result contract.Reference, b *inbox) (Applied, bool) {
 	var applied Applied
-	err := v.step(step, summary, ApplyInput{VideoID: v.id, Result: result}, &applied, func() bool { return v.leaving })
+	err := v.step(ctx, step, summary, ApplyInput{VideoID: v.id, Result: result}, &applied, func() bool { return v.leaving })
 	switch {
 	case temporal.IsCanceledError(err):
 		b.putBack()
 		return Applied{}, false
 	case err != nil:
 		b.done(false)
-		v.giveUp(track, "The result cannot be applied: "+reason(err))
+		v.giveUp(ctx, track, "The result cannot be applied: "+reason(err))
 		return Applied{}, false
 	}
 	b.done(applied.Outcome == ResultApplied)
@@ -152,32 +152,32 @@ func (v *video) apply(step, summary string, track contract.Track, result contrac
 }
 
 // ask sends the next ask. While that is not possible, a result that comes all the same has precedence.
-func (v *video) ask() {
+func (v *video) ask(ctx workflow.Context) {
 	n := v.plan.Asks + 1
 	var s Snapshot
-	err := v.step(StepAsk, fmt.Sprintf("Ask for a transcription (%d of %d)", n, v.plan.AskLimit), AskInput{VideoID: v.id, N: n}, &s,
+	err := v.step(ctx, StepAsk, fmt.Sprintf("Ask for a transcription (%d of %d)", n, v.plan.AskLimit), AskInput{VideoID: v.id, N: n}, &s,
 		func() bool { return v.leaving || v.stopping || v.transcript.pending != nil })
 	switch {
 	case temporal.IsCanceledError(err):
 	case err != nil:
-		v.giveUp(contract.TranscriptionTrack, "The transcription cannot be asked for: "+reason(err))
+		v.giveUp(ctx, contract.TranscriptionTrack, "The transcription cannot be asked for: "+reason(err))
 	default:
 		v.take(s)
 		v.show()
 	}
 }
 
-func (v *video) giveUp(track contract.Track, why string) {
-	if v.snapshotStep(StepGiveUp, "Give up the "+string(track), GiveUpInput{VideoID: v.id, Track: track, Asks: v.plan.Asks, Reason: why}) && v.givenUp(track) {
+func (v *video) giveUp(ctx workflow.Context, track contract.Track, why string) {
+	if v.snapshotStep(ctx, StepGiveUp, "Give up the "+string(track), GiveUpInput{VideoID: v.id, Track: track, Asks: v.plan.Asks, Reason: why}) && v.givenUp(track) {
 		v.gaveUp = append(v.gaveUp, GaveUp{Track: track, Reason: why})
 		v.show()
 	}
 }
 
 // snapshotStep runs a step that only writes state. It reports false when the run leaves before the step is done.
-func (v *video) snapshotStep(step, summary string, in any) bool {
+func (v *video) snapshotStep(ctx workflow.Context, step, summary string, in any) bool {
 	var s Snapshot
-	if err := v.step(step, summary, in, &s, func() bool { return v.leaving }); err != nil {
+	if err := v.step(ctx, step, summary, in, &s, func() bool { return v.leaving }); err != nil {
 		return false
 	}
 	v.take(s)
@@ -205,7 +205,7 @@ func (v *video) retry(ctx workflow.Context, in Retry) (Retried, error) {
 		return Retried{}, nothingToRetry("The transcript is stored already.")
 	}
 	n := p.Asks + 1
-	if !v.snapshotStep(StepReopen, "Retry the transcription", ReopenInput{VideoID: v.id, Asks: p.Asks}) {
+	if !v.snapshotStep(ctx, StepReopen, "Retry the transcription", ReopenInput{VideoID: v.id, Asks: p.Asks}) {
 		return Retried{}, temporal.NewApplicationError("The run is about to be continued by another; try again.", ErrBusy, nil)
 	}
 	if v.missing() {

@@ -97,10 +97,12 @@ func newVideo(ctx workflow.Context, in VideoInput) (*video, error) {
 func (v *video) begin(ctx workflow.Context) error {
 	v.drain()
 	for waited := false; ; waited = true {
-		err := v.step(StepBegin, "Load the plan, ask for a transcription", BeginInput{VideoID: v.id, Ask: v.transcript.pending == nil}, &v.plan, nil)
+		var plan Plan
+		err := v.step(v.steady, StepBegin, "Load the plan, ask for a transcription", BeginInput{VideoID: v.id, Ask: v.transcript.pending == nil}, &plan, nil)
 		if err != nil {
 			return err
 		}
+		v.plan = plan
 		v.transcript.applied, v.compression.applied = v.plan.TranscriptPosition, v.plan.CompressionPosition
 		v.begun = true
 		if v.plan.Missing != Unknown || waited {
@@ -157,7 +159,7 @@ func (v *video) untilSettled(ctx workflow.Context) (VideoResult, error) {
 func (v *video) stopped(ctx workflow.Context) (VideoResult, error) {
 	if !v.missing() {
 		var plan Plan
-		if err := v.step(StepBegin, "Look whether the video was deleted", BeginInput{VideoID: v.id}, &plan, nil); err != nil {
+		if err := v.step(v.steady, StepBegin, "Look whether the video was deleted", BeginInput{VideoID: v.id}, &plan, nil); err != nil {
 			return VideoResult{}, err
 		}
 		v.take(plan.Snapshot)
