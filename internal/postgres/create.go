@@ -1,0 +1,136 @@
+package postgres
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/codeendelea/vidflow/internal/contract"
+)
+
+// NewVideo is a video to create.
+type NewVideo struct {
+	// Video is the row; its id is chosen by the caller. CreatedAt zero means now.
+	Video contract.Video
+	// UserID is who creates it: remembered, and the owner of the idempotency key.
+	UserID string
+	// IdempotencyKey, when not empty, makes a repeat of the call answer with the video created first. BodyHash says
+	// whether it is a repeat. Keys are remembered for at least KeyLifetime.
+	IdempotencyKey string
+	BodyHash       []byte
+	// RunAfter is how long the caller has to start the run itself before the relay does.
+	RunAfter time.Duration
+}
+
+// Created is the video that a call to CreateVideo led to.
+type Created struct {
+	// VideoID is that of the video created now or, by a repeat, first.
+	VideoID contract.VideoID
+	// Loaded is the video as it is now; Gone when it was deleted since.
+	Loaded
+	// Replayed says that it had been created before.
+	Replayed bool
+}
+
+// KeyLifetime is how long an idempotency key is remembered at least.
+const KeyLifetime = 24 * time.Hour
+
+// CreateVideo adds the row, its pipeline with both tracks waiting, the intent to run and the idempotency key, all or
+// none. It fails with ErrNoCourse or ErrKeyReused. A repeat with the same key, or without a key but with the same id,
+// creates nothing and answers with what was created first.
+func (s *Store) CreateVideo(ctx context.Context, n NewVideo) (Created, error) {
+	ctx, cancel := s.bound(ctx)
+	defer cancel()
+	if !isUUID(n.Video.CourseID) {
+		return Created{}, ErrNoCourse
+	}
+	c := Created{VideoID: n.Video.ID}
+	err := pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
+		if n.IdempotencyKey != "" {
+			first, err := takeKey(ctx, tx, n)
+			if err != nil {
+				return err
+			}
+			if first != n.Video.ID {
+				c.VideoID, c.Replayed = first, true
+			}
+		}
+		if !c.Replayed {
+			created, err := insertVideo(ctx, tx, n)
+			if err != nil {
+				return err
+			}
+			c.Replayed = !created
+		}
+		var err error
+		c.Loaded, err = scanLoaded(tx.QueryRow(ctx, selectVideo, string(c.VideoID)))
+		return err
+	})
+	switch {
+	case err == nil:
+		return c, nil
+	case errors.Is(err, ErrKeyReused):
+		return Created{}, ErrKeyReused
+	case hasCode(err, codeForeignKey):
+		return Created{}, ErrNoCourse
+	}
+	return Created{}, wrap(err, "create video %s", n.Video.ID)
+}
+
+// takeKey remembers the key for this video, or answers with the video that has it. Who comes second with the same key
+// waits for the first one's transaction.
+func takeKey(ctx context.Context, tx pgx.Tx, n NewVideo) (contract.VideoID, error) {
+	_, err := tx.Exec(ctx, `
+		insert into pipeline.idempotency_keys as k (user_id, key, body_hash, video_id) values ($1, $2, $3, $4)
+		on conflict (user_id, key) do update
+			set body_hash = excluded.body_hash, video_id = excluded.video_id, created_at = now()
+			where k.created_at < now() - make_interval(secs => $5::float8)`,
+		n.UserID, n.IdempotencyKey, n.BodyHash, string(n.Video.ID), KeyLifetime.Seconds())
+	if err != nil {
+		return "", err
+	}
+	var first contract.VideoID
+	var hash []byte
+	err = tx.QueryRow(ctx, `select video_id::text, body_hash from pipeline.idempotency_keys where user_id = $1 and key = $2`,
+		n.UserID, n.IdempotencyKey).Scan(&first, &hash)
+	if err != nil {
+		return "", err
+	}
+	if !bytes.Equal(hash, n.BodyHash) {
+		return "", ErrKeyReused
+	}
+	return first, nil
+}
+
+// insertVideo reports whether it did: not when the id was there before, alive or deleted.
+func insertVideo(ctx context.Context, tx pgx.Tx, n NewVideo) (bool, error) {
+	v := n.Video
+	tag, err := tx.Exec(ctx, `
+		insert into pipeline.videos (video_id, course_id, user_id, transcription_state, compression_state)
+		values ($1, $2, nullif($3::text, ''), 'waiting', 'waiting')
+		on conflict (video_id) do nothing`, string(v.ID), v.CourseID, n.UserID)
+	if err != nil || tag.RowsAffected() == 0 {
+		return false, err
+	}
+	var created any
+	if !v.CreatedAt.IsZero() {
+		created = v.CreatedAt
+	}
+	// VALUES, and not SELECT, lets the server give $10 the column's own type, text or enum.
+	_, err = tx.Exec(ctx, `
+		insert into public.videos (id, course_id, title, description, thumbnail_url, camera_video_url, snapshot_url, event_url,
+			transcript_url, level, ispublic, created_at)
+		values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, coalesce($12::timestamptz, now()))`,
+		string(v.ID), v.CourseID, v.Title, v.Description, v.ThumbnailURL, v.CameraVideoURL, v.SnapshotURL, v.EventURL,
+		v.TranscriptURL, string(v.Level), v.IsPublic, created)
+	if err != nil {
+		return false, err
+	}
+	_, err = tx.Exec(ctx, `
+		insert into pipeline.intents (video_id, kind, next_at) values ($1, 'run', now() + make_interval(secs => $2::float8))`,
+		string(v.ID), n.RunAfter.Seconds())
+	return err == nil, err
+}

@@ -1,0 +1,121 @@
+package postgres
+
+import (
+	"context"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/codeendelea/vidflow/internal/contract"
+)
+
+// DeleteVideo removes the row, leaves a tombstone and the intent to clean up in the place of the intent to run, all or
+// none. The caller has cleanupAfter to clean up itself before the relay does. It reports whether there was something to
+// delete: not when it was deleted before. It fails with ErrNoVideo when the video was never known.
+//
+// From then on no claim is granted; those that stand are outwaited (ClaimsUntil) before the transcript is removed.
+func (s *Store) DeleteVideo(ctx context.Context, id contract.VideoID, cleanupAfter time.Duration) (deleted bool, err error) {
+	ctx, cancel := s.bound(ctx)
+	defer cancel()
+	err = pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
+		var b pgx.Batch
+		b.Queue(trackVideo, string(id))
+		b.Queue(lockPipeline, string(id))
+		b.Queue(`delete from public.videos where id = $1`, string(id))
+		b.Queue(buryVideo, string(id), cleanupAfter.Seconds()).QueryRow(func(row pgx.Row) error { return row.Scan(&deleted) })
+		var known bool
+		b.Queue(`select exists (select from pipeline.videos where video_id = $1)`, string(id)).
+			QueryRow(func(row pgx.Row) error { return row.Scan(&known) })
+		if err := tx.SendBatch(ctx, &b).Close(); err != nil {
+			return err
+		}
+		if !known {
+			return ErrNoVideo
+		}
+		return nil
+	})
+	return deleted, wrap(err, "delete video %s", id)
+}
+
+// buryVideo turns the row into a tombstone, once.
+const buryVideo = `
+	with tombstone as (
+		update pipeline.videos set deleted_at = clock_timestamp(), prepared_ask = null, prepared_request = null
+		where video_id = $1::uuid and deleted_at is null
+		returning video_id
+	), run as (
+		delete from pipeline.intents i using tombstone t where i.video_id = t.video_id and i.kind = 'run'
+	), cleanup as (
+		insert into pipeline.intents (video_id, kind, next_at)
+		select video_id, 'cleanup', clock_timestamp() + make_interval(secs => $2::float8) from tombstone
+		on conflict (video_id, kind) do nothing
+	)
+	select exists (select from tombstone)`
+
+// FindVanished looks for videos that are known here and whose row went without a word (the old server, a deleted
+// course), and gives them a tombstone and the intent to clean up. It looks at no more than limit videos, in the order
+// of their ids, after the one given (empty: from the start), and answers with where to go on; empty at the end.
+//
+// A login that row-level security filters would bury every video, so it makes sure first that it sees all.
+func (s *Store) FindVanished(ctx context.Context, after contract.VideoID, limit int) (vanished []contract.VideoID, next contract.VideoID, err error) {
+	if err := s.seesAllVideos(ctx); err != nil {
+		return nil, "", wrap(err, "find vanished videos")
+	}
+	ids, next, err := s.missing(ctx, after, limit)
+	if err != nil {
+		return nil, "", wrap(err, "find vanished videos")
+	}
+	for _, id := range ids {
+		buried, err := s.buryVanished(ctx, id)
+		if err != nil {
+			return vanished, after, wrap(err, "bury vanished video %s", id)
+		}
+		if buried {
+			vanished = append(vanished, id)
+		}
+	}
+	return vanished, next, nil
+}
+
+func (s *Store) missing(ctx context.Context, after contract.VideoID, limit int) (ids []contract.VideoID, next contract.VideoID, err error) {
+	ctx, cancel := s.bound(ctx)
+	defer cancel()
+	var from any
+	if after != "" {
+		from = string(after)
+	}
+	rows, err := s.pool.Query(ctx, `
+		select p.video_id::text, not exists (select from public.videos v where v.id = p.video_id)
+		from pipeline.videos p
+		where p.deleted_at is null and ($1::uuid is null or p.video_id > $1::uuid)
+		order by p.video_id limit $2::int`, from, limit)
+	if err != nil {
+		return nil, "", err
+	}
+	var id contract.VideoID
+	var gone bool
+	n := 0
+	_, err = pgx.ForEachRow(rows, []any{&id, &gone}, func() error {
+		n++
+		if gone {
+			ids = append(ids, id)
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, "", err
+	}
+	if n == limit {
+		next = id
+	}
+	return ids, next, nil
+}
+
+func (s *Store) buryVanished(ctx context.Context, id contract.VideoID) (buried bool, err error) {
+	ctx, cancel := s.bound(ctx)
+	defer cancel()
+	var b pgx.Batch
+	b.Queue(lockPipeline, string(id))
+	b.Queue(buryVideo, string(id), 0.0).QueryRow(func(row pgx.Row) error { return row.Scan(&buried) })
+	return buried, s.pool.SendBatch(ctx, &b).Close()
+}

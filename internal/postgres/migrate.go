@@ -1,0 +1,135 @@
+package postgres
+
+import (
+	"context"
+	"database/sql"
+	"embed"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/stdlib"
+	"github.com/pressly/goose/v3"
+	"github.com/pressly/goose/v3/database"
+	"github.com/pressly/goose/v3/lock"
+)
+
+//go:embed migrations/*.sql
+var migrationFiles embed.FS
+
+const (
+	versionTable = "pipeline.migrations"
+	lockTable    = "pipeline.migrations_lock"
+	// schemaLock is the key of the advisory lock under which the schema is made; held for one transaction.
+	schemaLock = 7_640_163_392_461_705
+)
+
+// Migrate brings the database up to this program's version, as the login of url, which must be allowed to create a
+// schema. It only ever goes forward, does nothing when nothing is left to do, may be run while an older version of the
+// program works, and by several at once: a lease in a table decides whose turn it is, which a transaction pooler does
+// not mind and which runs out half a minute after its holder has died.
+func Migrate(ctx context.Context, url string, log *slog.Logger) error {
+	cfg, err := pgx.ParseConfig(url)
+	if err != nil {
+		return urlError(err)
+	}
+	prepare(cfg, "vidflow migrate")
+	db := stdlib.OpenDB(*cfg)
+	defer db.Close()
+	db.SetMaxOpenConns(4) // the lease is kept alive beside the migration
+
+	if err := createSchema(ctx, db); err != nil {
+		return wrap(err, "create the schema pipeline")
+	}
+	provider, err := newProvider(db, log)
+	if err != nil {
+		return fmt.Errorf("read the migrations: %w", err)
+	}
+	results, err := provider.Up(ctx)
+	if err != nil {
+		return wrap(err, "migrate the database")
+	}
+	for _, r := range results {
+		log.InfoContext(ctx, "Database migrated", "version", r.Source.Version, "file", r.Source.Path, "duration", r.Duration)
+	}
+	log.InfoContext(ctx, "Database schema is up to date", "version", latestVersion)
+	return nil
+}
+
+func newProvider(db *sql.DB, log *slog.Logger) (*goose.Provider, error) {
+	files, err := fs.Sub(migrationFiles, "migrations")
+	if err != nil {
+		return nil, err
+	}
+	locker, err := lock.NewPostgresTableLocker(
+		lock.WithTableName(lockTable),
+		lock.WithTableLockTimeout(250*time.Millisecond, 1200), // five minutes
+		lock.WithTableLogger(log),
+	)
+	if err != nil {
+		return nil, err
+	}
+	return goose.NewProvider(database.DialectPostgres, db, files,
+		goose.WithTableName(versionTable), goose.WithLocker(locker), goose.WithDisableGlobalRegistry(true))
+}
+
+// createSchema makes the schema and the table of the lease, which goose expects to find; two at once wait for each other.
+func createSchema(ctx context.Context, db *sql.DB) error {
+	tx, err := db.BeginTx(ctx, nil)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = tx.Rollback() }()
+	if _, err := tx.ExecContext(ctx, `select pg_advisory_xact_lock($1)`, schemaLock); err != nil {
+		return err
+	}
+	var exists bool
+	if err := tx.QueryRowContext(ctx, `select to_regclass($1) is not null`, lockTable).Scan(&exists); err != nil {
+		return err
+	}
+	if exists {
+		return nil
+	}
+	for _, stmt := range []string{
+		`create schema if not exists pipeline`,
+		`create table if not exists ` + lockTable + ` (lock_id bigint primary key, locked boolean not null default false,
+			locked_at timestamptz, locked_by text, lease_expires_at timestamptz, updated_at timestamptz)`,
+	} {
+		if _, err := tx.ExecContext(ctx, stmt); err != nil {
+			return err
+		}
+	}
+	return tx.Commit()
+}
+
+// latestVersion is that of the newest migration in this program.
+var latestVersion = func() int64 {
+	entries, err := migrationFiles.ReadDir("migrations")
+	if err != nil {
+		panic(err) // cannot be: the files are part of the program
+	}
+	v, err := goose.NumericComponent(entries[len(entries)-1].Name())
+	if err != nil {
+		panic(err)
+	}
+	return v
+}()
+
+// SchemaSources is the text of everything that makes up the schema and the role, for caches of databases made from it.
+func SchemaSources() []string {
+	sources := []string{roleSQL}
+	entries, err := migrationFiles.ReadDir("migrations")
+	if err != nil {
+		panic(err) // cannot be: the files are part of the program
+	}
+	for _, e := range entries {
+		text, err := migrationFiles.ReadFile("migrations/" + e.Name())
+		if err != nil {
+			panic(err)
+		}
+		sources = append(sources, string(text))
+	}
+	return sources
+}

@@ -1,0 +1,147 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/codeendelea/vidflow/internal/contract"
+)
+
+// Store runs all queries. It is safe for concurrent use.
+type Store struct {
+	pool    *pgxpool.Pool
+	timeout time.Duration
+}
+
+// Option changes how a Store connects.
+type Option func(*options)
+
+type options struct {
+	maxConns int32
+	timeout  time.Duration
+	tracer   pgx.QueryTracer
+	appName  string
+}
+
+// WithMaxConns bounds the connections that the Store holds. Default: pool_max_conns of the URL, else the larger of 4
+// and the number of CPUs. Too few make callers wait for each other, within their time-out.
+func WithMaxConns(n int32) Option { return func(o *options) { o.maxConns = n } }
+
+// WithTimeout bounds each call, waiting for a connection and for locks included. Default: 10 s.
+func WithTimeout(d time.Duration) Option { return func(o *options) { o.timeout = d } }
+
+// WithTracer has every query traced. Default: none.
+func WithTracer(t pgx.QueryTracer) Option { return func(o *options) { o.tracer = t } }
+
+// WithApplicationName is what the server shows for our connections in pg_stat_activity, unless the URL says otherwise.
+// Default: vidflow.
+func WithApplicationName(name string) Option { return func(o *options) { o.appName = name } }
+
+const (
+	defaultTimeout        = 10 * time.Second
+	defaultConnectTimeout = 5 * time.Second
+)
+
+// Open prepares a Store and does not connect: a database that is away is an error of the call that needs it. The
+// error is a *SetupError when the URL is not one; it never holds the URL.
+func Open(ctx context.Context, url string, opts ...Option) (*Store, error) {
+	o := options{timeout: defaultTimeout, appName: "vidflow"}
+	for _, opt := range opts {
+		opt(&o)
+	}
+	cfg, err := pgxpool.ParseConfig(url)
+	if err != nil {
+		return nil, urlError(err)
+	}
+	prepare(cfg.ConnConfig, o.appName)
+	cfg.ConnConfig.Tracer = o.tracer
+	cfg.MinConns = 0
+	cfg.MaxConnIdleTime = 5 * time.Minute
+	if o.maxConns > 0 {
+		cfg.MaxConns = o.maxConns
+	}
+	pool, err := pgxpool.NewWithConfig(ctx, cfg)
+	if err != nil {
+		return nil, wrap(err, "prepare connections to the database")
+	}
+	return &Store{pool: pool, timeout: o.timeout}, nil
+}
+
+// Close waits for the calls that run and closes all connections.
+func (s *Store) Close() { s.pool.Close() }
+
+// Ping asks the server for a sign of life; for readiness, where Check would be too much.
+func (s *Store) Ping(ctx context.Context) error {
+	ctx, cancel := s.bound(ctx)
+	defer cancel()
+	return wrap(s.pool.Ping(ctx), "reach the database")
+}
+
+// prepare makes a connection fit for a transaction pooler: statements are never cached, and the parameters that other
+// drivers put into the URL for a pooler's sake are not sent to the server, which would refuse them.
+func prepare(cfg *pgx.ConnConfig, appName string) {
+	cfg.DefaultQueryExecMode = pgx.QueryExecModeExec
+	cfg.StatementCacheCapacity = 0
+	cfg.DescriptionCacheCapacity = 0
+	if cfg.ConnectTimeout == 0 {
+		cfg.ConnectTimeout = defaultConnectTimeout
+	}
+	delete(cfg.RuntimeParams, "pgbouncer")
+	delete(cfg.RuntimeParams, "connection_limit")
+	if cfg.RuntimeParams["application_name"] == "" {
+		cfg.RuntimeParams["application_name"] = appName
+	}
+}
+
+// urlError says what is wrong with the URL without repeating it: the driver's own message masks the password only as
+// well as it can.
+func urlError(err error) error {
+	problem := "DATABASE_URL is not a URL of a Postgres database"
+	var file *fs.PathError
+	if errors.As(err, &file) {
+		return &SetupError{Problem: "DATABASE_URL names a file that cannot be read", Err: file}
+	}
+	return &SetupError{Problem: problem, Mend: "write it as postgres://user:password@host:5432/database, with special characters of the password percent-encoded"}
+}
+
+// bound gives a call its time-out. When it ends early, the driver has the server cancel what it is at.
+func (s *Store) bound(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(ctx, s.timeout)
+}
+
+// change locks the row of a video in pipeline.videos, runs one statement and reads the row back: three statements of
+// one transaction in one round trip. The statement has the id as $1 and tells by its number of rows whether it did
+// anything; it sees all that was committed before the lock was had. The pipeline is nil when there is no row.
+func (s *Store) change(ctx context.Context, id contract.VideoID, sql string, args ...any) (changed bool, p *contract.Pipeline, err error) {
+	ctx, cancel := s.bound(ctx)
+	defer cancel()
+	var b pgx.Batch
+	b.Queue(lockPipeline, string(id))
+	b.Queue(sql, append([]any{string(id)}, args...)...).Exec(func(tag pgconn.CommandTag) error {
+		changed = tag.RowsAffected() > 0
+		return nil
+	})
+	b.Queue(selectPipeline, string(id)).QueryRow(func(row pgx.Row) error {
+		p, err = scanPipeline(row)
+		if errors.Is(err, pgx.ErrNoRows) {
+			return nil
+		}
+		return err
+	})
+	if err := s.pool.SendBatch(ctx, &b).Close(); err != nil {
+		return false, nil, err
+	}
+	return changed, p, nil
+}
+
+const lockPipeline = `select from pipeline.videos where video_id = $1 for update`
+
+// isUUID guards columns of type uuid against ids that callers got from outside.
+func isUUID(s string) bool { return len(s) == 36 && uuid.Validate(s) == nil }
