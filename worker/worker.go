@@ -1,0 +1,108 @@
+// Package worker runs the Temporal worker: it polls the task queue of videos, executes the workflow and its activities,
+// and finishes what it has in hand when it is stopped.
+//
+// It knows the workflow and the activities and what tunes them, and nothing of HTTP, Kafka or SQL.
+package worker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"go.temporal.io/api/operatorservice/v1"
+	"go.temporal.io/sdk/activity"
+	"go.temporal.io/sdk/client"
+	sdk "go.temporal.io/sdk/worker"
+	"go.temporal.io/sdk/workflow"
+
+	"github.com/codeendelea/vidflow/activities"
+	"github.com/codeendelea/vidflow/workflows"
+)
+
+// Config tunes a Worker. The zero value works.
+type Config struct {
+	// StopTimeout is how long activities in hand may take to end once the worker is stopped; what has not ended by then
+	// is tried again by another worker. Default 20 s.
+	StopTimeout time.Duration
+}
+
+// Worker executes workflow and activity tasks of the task queue workflows.TaskQueue. Any number of them may run side by
+// side.
+type Worker struct {
+	sdk   sdk.Worker
+	log   *slog.Logger
+	fatal chan error // capacity 1: the first error is the one that counts
+}
+
+// New makes a worker that has everything registered, and does not start it.
+func New(temporal client.Client, steps *activities.Activities, cfg Config, log *slog.Logger) *Worker {
+	if cfg.StopTimeout == 0 {
+		cfg.StopTimeout = 20 * time.Second
+	}
+	w := &Worker{log: log, fatal: make(chan error, 1)}
+	w.sdk = sdk.New(temporal, workflows.TaskQueue, sdk.Options{
+		WorkerStopTimeout: cfg.StopTimeout,
+		OnFatalError: func(err error) {
+			select {
+			case w.fatal <- err:
+			default:
+			}
+		},
+	})
+	Register(w.sdk, steps)
+	return w
+}
+
+// Register tells a registry of the workflow and its activities. A nil steps registers activities that can be named but
+// not executed, which is enough to replay histories.
+func Register(r sdk.Registry, steps *activities.Activities) {
+	r.RegisterWorkflowWithOptions(workflows.Video, workflow.RegisterOptions{Name: workflows.VideoWorkflow})
+	for name, step := range map[string]any{
+		workflows.StepBegin:           steps.Begin,
+		workflows.StepAsk:             steps.AskForTranscription,
+		workflows.StepStoreTranscript: steps.StoreTranscript,
+		workflows.StepSetVideoURL:     steps.SetVideoURL,
+		workflows.StepMarkOverdue:     steps.MarkOverdue,
+		workflows.StepGiveUp:          steps.GiveUp,
+		workflows.StepReopen:          steps.Reopen,
+	} {
+		r.RegisterActivityWithOptions(step, activity.RegisterOptions{Name: name})
+	}
+}
+
+// Run polls until ctx is cancelled, ends what it has in hand, and returns nil then. It returns an error when the server
+// refuses the worker for good, as when the namespace is gone.
+func (w *Worker) Run(ctx context.Context) error {
+	if err := w.sdk.Start(); err != nil {
+		return fmt.Errorf("start the worker on task queue %s: %w", workflows.TaskQueue, err)
+	}
+	defer w.sdk.Stop()
+	w.log.Info("worker started", "task_queue", workflows.TaskQueue)
+	select {
+	case <-ctx.Done():
+		w.log.Info("worker stopping: no more tasks are taken")
+		return nil
+	case err := <-w.fatal:
+		return fmt.Errorf("the worker cannot go on: %w", err)
+	}
+}
+
+// KnowsSearchAttributes reports whether the namespace has all the attributes that the workflow would set. A server that
+// does not answer the question, as Temporal Cloud, is taken to have none: everything works without them.
+func KnowsSearchAttributes(ctx context.Context, temporal client.Client, namespace string) (bool, error) {
+	got, err := temporal.OperatorService().ListSearchAttributes(ctx, &operatorservice.ListSearchAttributesRequest{Namespace: namespace})
+	if err != nil {
+		return false, fmt.Errorf("list the search attributes of namespace %s: %w", namespace, err)
+	}
+	var missing error
+	for _, key := range workflows.SearchAttributes() {
+		if kind, ok := got.GetCustomAttributes()[key.GetName()]; !ok {
+			missing = errors.Join(missing, fmt.Errorf("the search attribute %s is missing", key.GetName()))
+		} else if kind != key.GetValueType() {
+			missing = errors.Join(missing, fmt.Errorf("the search attribute %s is of type %s, not %s", key.GetName(), kind, key.GetValueType()))
+		}
+	}
+	return missing == nil, missing
+}
