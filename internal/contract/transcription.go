@@ -157,8 +157,10 @@ func (r *reading) topMember(name []byte, at int) error {
 	default:
 		err = r.transcriptMember(&r.flat, name)
 		var p *PoisonError
-		if errors.As(err, &p) && r.flat.problem == nil {
-			r.flat.problem = p
+		if errors.As(err, &p) { // of no matter when the message turns out to be nested
+			if r.flat.problem == nil {
+				r.flat.problem = p
+			}
 			err = r.scan.finish(1)
 		}
 	}
