@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"io"
-	"math"
 	"strconv"
 	"strings"
 
@@ -73,7 +72,7 @@ func (s scanner) seconds(what string) (float64, error) {
 		return 0, err
 	}
 	number, err := strconv.ParseFloat(string(literal), 64)
-	if err != nil || math.IsInf(number, 0) {
+	if err != nil { // the literal is well formed, so it is beyond a float64
 		return 0, poison(ClassNumbers, "%s is no finite number: %s", what, Clip(string(literal), 32))
 	}
 	if number < 0 {
@@ -152,12 +151,10 @@ func unquote(quoted []byte) []byte {
 	return plain
 }
 
-// asPoison turns an error of the scanner into the poison it means.
+// asPoison turns an error met while scanning into the poison it means.
 func asPoison(err error) error {
 	var p *PoisonError
 	switch {
-	case err == nil:
-		return nil
 	case errors.As(err, &p):
 		return p
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
