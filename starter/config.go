@@ -1,0 +1,96 @@
+package starter
+
+import (
+	"time"
+)
+
+// What a zero Config stands for, and what is not configurable.
+const (
+	defaultAddr            = "0.0.0.0:8000"
+	defaultMaxBody         = 64 << 10
+	defaultMaxTranscript   = 16 << 20
+	defaultRateWindow      = time.Minute
+	defaultShutdownTimeout = 25 * time.Second
+	defaultRelayInterval   = 5 * time.Second
+	defaultRelayWorkers    = 16
+	defaultTerminateAfter  = time.Minute
+	defaultRetryTimeout    = 5 * time.Second
+	defaultPublishTimeout  = 10 * time.Second
+
+	// requestTimeout bounds what a request may take once its headers are read; operations that wait for Kafka or
+	// Temporal have bounds of their own within it.
+	requestTimeout = 30 * time.Second
+	// retryAfterOutage is what a caller is told to wait when a backing service is away.
+	retryAfterOutage = 5 * time.Second
+)
+
+// Config is what an operator can set. What is zero has its default; ResultTopic and JWTSecret, JWKSURL or both are
+// required.
+type Config struct {
+	// Addr is where the API listens, host:port. Default 0.0.0.0:8000.
+	Addr string
+
+	// ResultTopic is the topic of transcription results, to which a transcript that is put in goes. Required.
+	ResultTopic string
+
+	// JWTSecret checks the old server's HS256 tokens.
+	JWTSecret string
+	// JWKSURL is the key set of Supabase Auth, https://….supabase.co/auth/v1/.well-known/jwks.json. The issuer that
+	// its tokens must name is the part of the URL before /.well-known/.
+	JWKSURL string
+
+	// AllowedOrigins are the origins (https://app.example.com) whose pages may call the API, with the cookie too. The
+	// API's own origin always may. "*" lets every page call, but without the cookie.
+	AllowedOrigins []string
+	// TrustedProxies are the prefixes (10.0.0.0/8) of proxies whose X-Forwarded-For is believed when a caller without
+	// a valid token is counted. Empty: the address that the connection comes from counts.
+	TrustedProxies []string
+
+	// RateLimit is how many requests a user, or an address without a valid token, may make in RateWindow, counted by
+	// each instance for itself. 0: no limit.
+	RateLimit int
+	// RateWindow defaults to a minute.
+	RateWindow time.Duration
+
+	// MaxBodyBytes bounds the body of a request, but for a transcript's. Default 64 KiB.
+	MaxBodyBytes int64
+	// MaxTranscriptBytes bounds a transcript that is put in. Default 16 MiB; Kafka's own limit may be lower, and then
+	// the answer is 413 as well.
+	MaxTranscriptBytes int64
+
+	// PublishTimeout bounds the wait for Kafka to have a transcript on all replicas. Default 10 s.
+	PublishTimeout time.Duration
+	// RetryTimeout bounds the wait for the workflow to accept a retry. Default 5 s.
+	RetryTimeout time.Duration
+
+	// RelayInterval is how often an idle relay looks for intents of other instances, with some jitter. Default 5 s.
+	RelayInterval time.Duration
+	// RelayWorkers is how many intents the relay carries out at once. Default 16.
+	RelayWorkers int
+	// TerminateAfter is how long the run of a deleted video has to end by itself. Default one minute.
+	TerminateAfter time.Duration
+
+	// ShutdownTimeout bounds how long requests and intents in hand may take to end. Default 25 s.
+	ShutdownTimeout time.Duration
+}
+
+func (c Config) withDefaults() Config {
+	setDefault(&c.Addr, defaultAddr)
+	setDefault(&c.RateWindow, defaultRateWindow)
+	setDefault(&c.MaxBodyBytes, defaultMaxBody)
+	setDefault(&c.MaxTranscriptBytes, defaultMaxTranscript)
+	setDefault(&c.PublishTimeout, defaultPublishTimeout)
+	setDefault(&c.RetryTimeout, defaultRetryTimeout)
+	setDefault(&c.RelayInterval, defaultRelayInterval)
+	setDefault(&c.RelayWorkers, defaultRelayWorkers)
+	setDefault(&c.TerminateAfter, defaultTerminateAfter)
+	setDefault(&c.ShutdownTimeout, defaultShutdownTimeout)
+	return c
+}
+
+func setDefault[T comparable](v *T, to T) {
+	var zero T
+	if *v == zero {
+		*v = to
+	}
+}

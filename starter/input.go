@@ -1,0 +1,77 @@
+package starter
+
+import (
+	"errors"
+	"fmt"
+	"net/url"
+	"strings"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/codeendelea/vidflow/internal/contract"
+)
+
+// videoIDParam is the path parameter of operations on one video: a UUID, brought to its canonical form.
+type videoIDParam contract.VideoID
+
+// UnmarshalText implements encoding.TextUnmarshaler, by which huma fills parameters.
+func (p *videoIDParam) UnmarshalText(text []byte) error {
+	id, err := contract.ParseVideoID(string(text))
+	if err != nil {
+		return errUUID
+	}
+	*p = videoIDParam(id)
+	return nil
+}
+
+// Schema implements huma.SchemaProvider.
+func (videoIDParam) Schema(huma.Registry) *huma.Schema { return uuidSchema() }
+
+func (p videoIDParam) id() contract.VideoID { return contract.VideoID(p) }
+
+// courseIDParam is the path parameter of operations on one course: a UUID, brought to its canonical form, which is that
+// of a video's.
+type courseIDParam string
+
+// UnmarshalText implements encoding.TextUnmarshaler, by which huma fills parameters.
+func (p *courseIDParam) UnmarshalText(text []byte) error {
+	id, err := contract.ParseVideoID(string(text))
+	if err != nil {
+		return errUUID
+	}
+	*p = courseIDParam(id)
+	return nil
+}
+
+// Schema implements huma.SchemaProvider.
+func (courseIDParam) Schema(huma.Registry) *huma.Schema { return uuidSchema() }
+
+var errUUID = errors.New("it is not a UUID of 36 characters")
+
+func uuidSchema() *huma.Schema { return &huma.Schema{Type: huma.TypeString, Format: "uuid"} }
+
+func wrong(location, message string) []error {
+	return []error{&huma.ErrorDetail{Location: location, Message: message}}
+}
+
+// checkText refuses what Postgres cannot keep in a text.
+func checkText(location, text string) []error {
+	if strings.ContainsRune(text, 0) {
+		return wrong(location, "must not contain the character U+0000")
+	}
+	return nil
+}
+
+// checkURL refuses everything but an absolute http(s) URL with a host.
+func checkURL(location, address string) []error {
+	u, err := url.Parse(address)
+	switch {
+	case err != nil, u.Host == "", u.Scheme != "http" && u.Scheme != "https", strings.ContainsAny(address, " \t\r\n\x00"):
+		return wrong(location, "is not an http(s) URL")
+	case u.User != nil:
+		return wrong(location, "must not carry a user name or password")
+	case u.Hostname() == "":
+		return wrong(location, fmt.Sprintf("has no host before the port %s", u.Port()))
+	}
+	return nil
+}

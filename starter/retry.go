@@ -1,0 +1,117 @@
+package starter
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net/http"
+	"time"
+
+	"go.temporal.io/sdk/client"
+	"go.temporal.io/sdk/temporal"
+
+	"github.com/codeendelea/vidflow/internal/contract"
+	"github.com/codeendelea/vidflow/workflows"
+)
+
+// retryAfterBusy is what a caller is told to wait when the run of their video cannot take a retry just now.
+const retryAfterBusy = 2 * time.Second
+
+type retryInput struct {
+	VideoID videoIDParam `path:"videoId"`
+	Force   bool         `query:"force" doc:"The same as the body's member, for callers who send no body."`
+	Body    *retryBody
+}
+
+type retryBody struct {
+	_ struct{} `json:"-" additionalProperties:"true"`
+
+	Force bool `json:"force,omitempty" doc:"Ask again although the transcript is stored, or an answer is still waited for."`
+}
+
+type retryOutput struct {
+	Location string `header:"Location" doc:"Where the video's pipeline can be followed."`
+	Body     struct {
+		Success bool        `json:"success" doc:"Always true."`
+		Message string      `json:"message"`
+		Data    retriedView `json:"data"`
+	}
+}
+
+type retriedView struct {
+	ID       string       `json:"id" format:"uuid"`
+	Ask      int          `json:"ask" doc:"The number of the ask that this led to, counted over the video's life."`
+	Pipeline PipelineView `json:"pipeline"`
+}
+
+// retry hands the wish to the video's run, and starts one when there is none, in a single call. It needs Temporal and a
+// worker that answers in time: only the run can say whether there is something to retry.
+func (s *Starter) retry(ctx context.Context, in *retryInput) (*retryOutput, error) {
+	id := in.VideoID.id()
+	caller := callerOf(ctx)
+	if err := s.ownVideo(ctx, caller, id); err != nil {
+		return nil, err
+	}
+	v, err := s.video(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	force := in.Force || (in.Body != nil && in.Body.Force)
+	retried, err := s.askAgain(ctx, *v.Video, workflows.Retry{Force: force})
+	if err != nil {
+		return nil, retryProblem(err)
+	}
+	s.log.LogAttrs(ctx, slog.LevelInfo, "transcription retried", slog.String("video_id", id.String()),
+		slog.String("workflow_id", workflows.WorkflowID(id)), slog.Int("ask", retried.Ask), slog.Bool("force", force),
+		slog.String("user_id", caller.UserID), slog.String("request_id", requestID(ctx)))
+
+	out := &retryOutput{Location: pipelinePath(id)}
+	out.Body.Success = true
+	out.Body.Message = "The transcription is asked for again."
+	out.Body.Data = retriedView{ID: id.String(), Ask: retried.Ask, Pipeline: viewPipeline(v.Pipeline)}
+	// The retry is done, so what the database said before it is a lesser answer than none at all would be.
+	if v, err := s.store.Video(ctx, id); err == nil {
+		out.Body.Data.Pipeline = viewPipeline(v.Pipeline)
+	}
+	return out, nil
+}
+
+func (s *Starter) askAgain(ctx context.Context, v contract.Video, retry workflows.Retry) (workflows.Retried, error) {
+	ctx, cancel := context.WithTimeout(ctx, s.cfg.RetryTimeout)
+	defer cancel()
+	start := s.temporal.NewWithStartWorkflowOperation(startOptions(v), workflows.VideoWorkflow,
+		workflows.VideoInput{VideoID: v.ID.String()})
+	update, err := s.temporal.UpdateWithStartWorkflow(ctx, client.UpdateWithStartWorkflowOptions{
+		StartWorkflowOperation: start,
+		UpdateOptions: client.UpdateWorkflowOptions{
+			WorkflowID:   workflows.WorkflowID(v.ID),
+			UpdateName:   workflows.UpdateRetry,
+			Args:         []any{retry},
+			WaitForStage: client.WorkflowUpdateStageCompleted,
+		},
+	})
+	if err != nil {
+		return workflows.Retried{}, err
+	}
+	var retried workflows.Retried
+	err = update.Get(ctx, &retried)
+	return retried, err
+}
+
+// retryProblem tells a run that refuses from one that does not answer. Refusals carry a message for callers.
+func retryProblem(err error) *Problem {
+	var refused *temporal.ApplicationError
+	if errors.As(err, &refused) {
+		switch refused.Type() {
+		case workflows.ErrNothingToRetry:
+			return problem(http.StatusConflict, "nothing_to_retry", refused.Message())
+		case workflows.ErrNoVideo:
+			return noVideo()
+		case workflows.ErrBusy:
+			return problem(http.StatusServiceUnavailable, "busy", "The video's workflow is busy. Please try again shortly.").
+				retryAfter(retryAfterBusy).because(err)
+		}
+		return internalError(err)
+	}
+	return unavailable("The workflow service", err)
+}
