@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"log/slog"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -17,6 +18,7 @@ import (
 	"github.com/codeendelea/vidflow/devstack/ports"
 	"github.com/codeendelea/vidflow/devstack/process"
 	"github.com/codeendelea/vidflow/devstack/stack"
+	"github.com/codeendelea/vidflow/internal/postgres"
 )
 
 type execCmd struct {
@@ -62,6 +64,9 @@ func (c *execCmd) Run(ctx context.Context) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, stopAll(servers)) }()
+	if err := servers.PrepareDatabase(ctx, migrate); err != nil {
+		return err
+	}
 
 	// The control outlives ctx: it is up until the command has ended.
 	serving, stopServing := context.WithCancel(context.WithoutCancel(ctx))
@@ -117,6 +122,11 @@ func stopAll(servers *stack.Stack) error {
 	ctx, cancel := context.WithTimeout(context.Background(), stopTimeout)
 	defer cancel()
 	return servers.Stop(ctx)
+}
+
+// migrate is what `vidflow migrate` does; here no binary is needed for it.
+func migrate(ctx context.Context, url string) error {
+	return postgres.Migrate(ctx, url, slog.New(slog.DiscardHandler))
 }
 
 func note(message string) { _, _ = os.Stderr.WriteString("devstack: " + message + "\n") }

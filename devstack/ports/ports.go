@@ -37,6 +37,7 @@ const (
 	Postgres
 	Storage
 	Control
+	StorageControl
 	count
 )
 
@@ -55,6 +56,7 @@ var names = [count]string{
 	Postgres:         "Postgres",
 	Storage:          "the storage stand-in",
 	Control:          "the control of the stack",
+	StorageControl:   "the control of the storage stand-in",
 }
 
 // String says who listens there, for people.

@@ -6,18 +6,40 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
-	"github.com/codeendelea/vidflow/devstack/postgres"
+	"github.com/codeendelea/vidflow/devstack/seed"
+	vidflow "github.com/codeendelea/vidflow/internal/postgres"
 )
 
-// prepareDatabase makes the database of vidflow where it does not exist.
-func (s *Stack) prepareDatabase(ctx context.Context) error {
-	conn, err := pgx.Connect(ctx, s.postgres.URL(postgres.Superuser))
+// PrepareDatabase makes the database where it does not exist, has it migrated, makes the least-privilege role and adds
+// what is missing of the seed. It may be run any number of times. The address that migrate gets is the superuser's.
+func (s *Stack) PrepareDatabase(ctx context.Context, migrate func(ctx context.Context, url string) error) error {
+	if err := s.createDatabase(ctx); err != nil {
+		return err
+	}
+	url := s.postgres.URL(Database)
+	if err := migrate(ctx, url); err != nil {
+		return err
+	}
+	conn, err := pgx.Connect(ctx, url)
 	if err != nil {
-		return fmt.Errorf("prepare the database: %w", err)
+		return fmt.Errorf("connect to the database %s: %w", Database, err)
+	}
+	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }()
+	if _, err := conn.Exec(ctx, vidflow.RoleSQL(Role, RolePassword)); err != nil {
+		return fmt.Errorf("make the role %s: %w", Role, err)
+	}
+	return seed.Apply(ctx, conn)
+}
+
+func (s *Stack) createDatabase(ctx context.Context) error {
+	conn, err := pgx.Connect(ctx, s.postgres.URL("postgres"))
+	if err != nil {
+		return fmt.Errorf("connect to Postgres: %w", err)
 	}
 	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }()
 	var exists bool
-	if err := conn.QueryRow(ctx, "select exists (select from pg_database where datname = $1)", Database).Scan(&exists); err != nil {
+	const query = "select exists (select from pg_database where datname = $1)"
+	if err := conn.QueryRow(ctx, query, Database).Scan(&exists); err != nil {
 		return fmt.Errorf("look for the database %s: %w", Database, err)
 	}
 	if exists {

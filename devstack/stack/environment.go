@@ -20,6 +20,11 @@ const (
 
 	JWTSecret = "a secret of the development stack, and of nothing else"
 
+	// StorageSecretKey is a key of the newer kind that the storage accepts beside the legacy one of the environment.
+	StorageSecretKey = "sb_secret_of_the_development_stack"
+	storageSecret    = "the secret that signs keys of the development storage"
+	bucket           = "captions"
+
 	topicAsk         = "Transcribe"
 	topicTranscribed = "update_transcribe"
 	topicCompressed  = "finish_compress"
@@ -51,15 +56,20 @@ func (s *Stack) Environment() envfile.Vars {
 			Value: postgres.URL(p.Port(ports.Postgres), Role, RolePassword, Database),
 			Note:  "Postgres, as the least-privilege role that vidflow logs in as",
 		},
+		{Name: "SUPABASE_URL", Value: p.URL(ports.Storage), Note: "Storage"},
+		{Name: "SUPABASE_SERVICE_KEY", Value: s.storageKey},
 		{Name: "JWT_SECRET", Value: JWTSecret, Note: "The API"},
 	}
 }
 
 // TestEnvironment is what tests get beside Environment.
 func (s *Stack) TestEnvironment() envfile.Vars {
+	p := s.cfg.Ports
 	return envfile.Vars{
-		{Name: "VIDFLOW_TEST_POSTGRES_URL", Value: s.postgres.URL(postgres.Superuser), Note: "Postgres, as superuser"},
-		{Name: "VIDFLOW_TEST_CONTROL", Value: s.cfg.Ports.URL(ports.Control), Note: "Stops and starts servers"},
-		{Name: "VIDFLOW_TEST_TEMPORAL_UI", Value: s.cfg.Ports.URL(ports.TemporalUI)},
+		{Name: "VIDFLOW_TEST_POSTGRES_URL", Value: s.postgres.URL("postgres"), Note: "Postgres, as superuser"},
+		{Name: "VIDFLOW_TEST_STORAGE_CONTROL", Value: p.URL(ports.StorageControl), Note: "Orders faults of the storage"},
+		{Name: "VIDFLOW_TEST_STORAGE_SECRET_KEY", Value: StorageSecretKey},
+		{Name: "VIDFLOW_TEST_CONTROL", Value: p.URL(ports.Control), Note: "Stops and starts servers"},
+		{Name: "VIDFLOW_TEST_TEMPORAL_UI", Value: p.URL(ports.TemporalUI)},
 	}
 }

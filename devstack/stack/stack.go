@@ -10,12 +10,14 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
 	"github.com/codeendelea/vidflow/devstack/kafka"
 	"github.com/codeendelea/vidflow/devstack/ports"
 	"github.com/codeendelea/vidflow/devstack/postgres"
+	"github.com/codeendelea/vidflow/devstack/storage"
 	"github.com/codeendelea/vidflow/devstack/temporal"
 )
 
@@ -24,6 +26,7 @@ const (
 	Temporal = "temporal"
 	Kafka    = "kafka"
 	Postgres = "postgres"
+	Storage  = "storage"
 )
 
 // Partitions of each topic: several, so that order across partitions is never taken for granted.
@@ -55,9 +58,10 @@ type named struct {
 
 // Stack is the backing services together.
 type Stack struct {
-	cfg      Config
-	servers  []named
-	postgres *postgres.Server
+	cfg        Config
+	servers    []named
+	postgres   *postgres.Server
+	storageKey string
 }
 
 // New returns a stack that is not started.
@@ -73,9 +77,14 @@ func New(cfg Config) (*Stack, error) {
 		Disposable: cfg.Disposable,
 		Note:       cfg.Note,
 	})
+	key, err := storage.ServiceRoleKey(storageSecret, time.Now())
+	if err != nil {
+		return nil, fmt.Errorf("make the key of the storage: %w", err)
+	}
 	return &Stack{
-		cfg:      cfg,
-		postgres: pg,
+		cfg:        cfg,
+		postgres:   pg,
+		storageKey: key,
 		servers: []named{
 			{Postgres, pg},
 			{Kafka, kafka.New(kafka.Config{
@@ -86,6 +95,16 @@ func New(cfg Config) (*Stack, error) {
 				MaxMessageBytes: maxMessageBytes,
 				Log:             cfg.Log,
 			})},
+			{Storage, &storageServer{
+				cfg: storage.Config{
+					Dir:           filepath.Join(cfg.Dir, "storage"),
+					JWTSecret:     storageSecret,
+					SecretKeys:    []string{StorageSecretKey},
+					PublicBuckets: []string{bucket},
+				},
+				addr:    cfg.Ports.Addr(ports.Storage),
+				control: cfg.Ports.Addr(ports.StorageControl),
+			}},
 			{Temporal, temporal.New(temporal.Config{
 				File:             filepath.Join(cfg.Dir, "temporal.sqlite"),
 				Namespace:        Namespace,
@@ -108,11 +127,7 @@ func (s *Stack) Start(ctx context.Context) error {
 	for _, server := range s.servers {
 		group.Go(func() error { return server.Start(groupCtx) })
 	}
-	err := group.Wait()
-	if err == nil {
-		err = s.prepareDatabase(ctx)
-	}
-	if err != nil {
+	if err := group.Wait(); err != nil {
 		return errors.Join(err, s.Stop(context.WithoutCancel(ctx)))
 	}
 	return nil
