@@ -13,14 +13,17 @@ const (
 	Migrate     Command = "migrate"
 )
 
-// Processes are the commands that run until they are stopped.
-var Processes = []Command{Worker, Starter, KafkaBridge}
-
+// Commands are all of them, and Processes those that run until they are stopped.
 var (
-	everyCommand = []Command{Worker, Starter, KafkaBridge, Migrate}
-	worker       = []Command{Worker}
-	starter      = []Command{Starter}
-	bridge       = []Command{KafkaBridge}
+	Commands  = []Command{Worker, Starter, KafkaBridge, Migrate}
+	Processes = []Command{Worker, Starter, KafkaBridge}
+)
+
+// Commands of variables that only one reads.
+var (
+	worker  = []Command{Worker}
+	starter = []Command{Starter}
+	bridge  = []Command{KafkaBridge}
 )
 
 // defaultOpsAddr is where the probes of a process are served when OPS_ADDR is not set: on the loopback interface, at a
@@ -47,8 +50,4 @@ func opsAddr(commands []Command) string {
 		}
 	}
 	return ""
-}
-
-func needed(by, commands []Command) bool {
-	return slices.ContainsFunc(by, func(c Command) bool { return slices.Contains(commands, c) })
 }

@@ -131,7 +131,7 @@ func Load(commands []Command, flags, env map[string]string) (*Config, error) {
 		if set && v.Secret {
 			secrets = append(secrets, raw)
 		}
-		if !needed(v.Commands, commands) {
+		if !v.NeededBy(commands) {
 			if flags[v.Name] != "" {
 				problems = append(problems, Problem{v.Name, "is given as a flag, but " + join(commands) + " has no use for it"})
 			}
@@ -146,7 +146,7 @@ func Load(commands []Command, flags, env map[string]string) (*Config, error) {
 			if err := v.value.set(v.Default); err != nil {
 				panic(fmt.Sprintf("default of %s: %v", v.Name, err)) // TestVariables sees every default
 			}
-		case v.Required && needed(v.Commands, commands):
+		case v.Required && v.NeededBy(commands):
 			problems = append(problems, Problem{v.Name, "is not set; want " + v.want()})
 		}
 	}
@@ -154,7 +154,7 @@ func Load(commands []Command, flags, env map[string]string) (*Config, error) {
 		secrets = append(secrets, password)
 	}
 	problems = append(problems, c.together(commands)...)
-	temporalSecrets, temporalProblems := c.loadTemporal(commands, s)
+	temporalSecrets, temporalProblems := c.loadTemporal(s)
 	secrets = append(secrets, temporalSecrets...)
 	problems = append(problems, temporalProblems...)
 

@@ -14,11 +14,8 @@ const temporalPrefix = "TEMPORAL_"
 
 // loadTemporal lets the SDK read TEMPORAL_*, and the profile file that they may name, with flags on top. It returns the
 // secrets it came across and what was wrong.
-func (c *Config) loadTemporal(commands []Command, s source) ([]string, []Problem) {
+func (c *Config) loadTemporal(s source) ([]string, []Problem) {
 	c.Temporal.Address, c.Temporal.Namespace = client.DefaultHostPort, client.DefaultNamespace
-	if !needed(everyCommand, commands) {
-		return nil, nil
-	}
 	profile, err := envconfig.LoadClientConfigProfile(envconfig.LoadClientConfigProfileOptions{EnvLookup: temporalEnv{s}})
 	if err != nil {
 		return nil, []Problem{{"TEMPORAL_*", "cannot be read: " + err.Error()}}

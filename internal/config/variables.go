@@ -39,6 +39,11 @@ type Variable struct {
 // Flag is the name of the variable's flag, without the dashes before it.
 func (v Variable) Flag() string { return strings.ToLower(strings.ReplaceAll(v.Name, "_", "-")) }
 
+// NeededBy reports whether any of the commands reads the variable.
+func (v Variable) NeededBy(commands []Command) bool {
+	return slices.ContainsFunc(v.Commands, func(c Command) bool { return slices.Contains(commands, c) })
+}
+
 // want says what a right value looks like.
 func (v Variable) want() string {
 	if v.Example != "" && !v.Secret {
@@ -85,7 +90,7 @@ func (k *Kafka) variables() []Variable {
 		{
 			Name: "KAFKA_SASL_MECHANISM", Default: "scram-sha-256",
 			value:   oneOf(&k.SASLMechanism, "plain", "scram-sha-256", "scram-sha-512"),
-			Meaning: "plain, scram-sha-256 or scram-sha-512",
+			Meaning: "mechanism of the login: plain, scram-sha-256 or scram-sha-512",
 		},
 		{
 			Name: "KAFKA_SSL", Default: "true", value: boolean(&k.SSL),
@@ -166,6 +171,7 @@ func (d *Database) variables() []Variable {
 	return inGroup(groupDatabase, []Command{Worker, Starter, Migrate}, []Variable{
 		{
 			Name: "DATABASE_URL", Required: true, Secret: true, value: postgresURL(&d.URL),
+			Example: "postgres://vidflow:change-me@localhost:5432/postgres",
 			Meaning: "Postgres, directly or behind a transaction pooler; the role of vidflow migrate --print-role-sql for " +
 				"worker and starter, the owner of the tables for migrate",
 		},
@@ -178,7 +184,7 @@ func (t *Temporal) variables() []Variable {
 	var s string
 	var secretText Secret
 	var b bool
-	return inGroup(groupTemporal, everyCommand, []Variable{
+	return inGroup(groupTemporal, Commands, []Variable{
 		{
 			Name: "TEMPORAL_ADDRESS", Example: "localhost:7233", value: text(&s, "host:port"),
 			Meaning: "host:port of the frontend; localhost:7233 when unset",
@@ -305,7 +311,7 @@ func (p *Pipeline) variables() []Variable {
 }
 
 func (p *Process) variables() []Variable {
-	return inGroup(groupProcess, everyCommand, []Variable{
+	return inGroup(groupProcess, Commands, []Variable{
 		{
 			Name: "OPS_ADDR", Commands: Processes, Example: "127.0.0.1:9101", value: listenAddr(&p.OpsAddr),
 			Meaning: "address of /healthz and /readyz; when unset 127.0.0.1 and port 9101 (worker), 9102 (starter) or " +
@@ -321,15 +327,15 @@ func (p *Process) variables() []Variable {
 		},
 		{
 			Name: "LOG_LEVEL", Default: "info", value: logLevel(&p.LogLevel),
-			Meaning: "debug, info, warn or error",
+			Meaning: "least that is logged: debug, info, warn or error",
 		},
 		{
 			Name: "LOG_FORMAT", Default: "auto", value: oneOf(&p.LogFormat, "auto", "text", "json"),
-			Meaning: "auto (text on a terminal, else JSON), text or json",
+			Meaning: "format of the console: auto (text on a terminal, else JSON), text or json",
 		},
 		{
 			Name: "LOG_DIR", value: text(&p.LogDir, "a directory"), Example: "logs",
-			Meaning: "directory for combined.log and, errors alone, error.log, in JSON and rotated; none when unset",
+			Meaning: "directory, of this process alone, for combined.log and, errors alone, error.log: JSON, rotated; none when unset",
 		},
 	})
 }

@@ -1,0 +1,184 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"reflect"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/alecthomas/kong"
+
+	"github.com/codeendelea/vidflow/internal/config"
+)
+
+// grammar is the command line, for kong. A flag for each variable joins the commands through the variables' field: they are
+// all texts, because what they say is read and checked together with the environment, by package config.
+type grammar struct {
+	Worker      processCmd `cmd:"" group:"Processes, each of which runs until it is stopped:" help:"Run the Temporal worker: the workflow of a video, and its steps."`
+	Starter     processCmd `cmd:"" group:"Processes, each of which runs until it is stopped:" help:"Run the HTTP API, which creates videos and starts their workflows."`
+	KafkaBridge processCmd `cmd:"" group:"Processes, each of which runs until it is stopped:" name:"kafkabridge" help:"Run the bridge, which turns results on Kafka into signals."`
+	Migrate     migrateCmd `cmd:"" group:"Other commands:" help:"Bring the database, and Temporal's search attributes, up to date."`
+	Version     versionCmd `cmd:"" group:"Other commands:" help:"Print the version."`
+}
+
+type processCmd struct {
+	Also      []string     `arg:"" optional:"" name:"command" enum:"worker,starter,kafkabridge,migrate" help:"More to run in the same process: worker, starter, kafkabridge, or migrate, which then runs first."`
+	Variables kong.Plugins `embed:""`
+}
+
+type migrateCmd struct {
+	Also         []string     `arg:"" optional:"" name:"command" enum:"worker,starter,kafkabridge,migrate" help:"What to run afterwards, in the same process: worker, starter or kafkabridge."`
+	SkipTemporal bool         `help:"Leave Temporal alone."`
+	PrintRoleSQL bool         `name:"print-role-sql" help:"Print the SQL of the least-privilege role that worker and starter log in as, and do nothing."`
+	Variables    kong.Plugins `embed:""`
+}
+
+type versionCmd struct{}
+
+// Help is shown by "vidflow worker --help" and its like.
+func (processCmd) Help() string {
+	return "Every flag is an environment variable too, named at its end; a flag wins, and an empty variable counts as unset. " +
+		"Secrets belong in the environment: a flag shows in the list of processes.\n\n" +
+		"Several run in one process when they are named together, in any order: vidflow worker starter kafkabridge. " +
+		"They then share the log and the probes."
+}
+
+// Help is shown by "vidflow migrate --help".
+func (migrateCmd) Help() string {
+	return "Waits for the database, creates what is missing in it, and can be run again at any time, also by several at " +
+		"once. Where a TEMPORAL_ variable is set, creates the search attributes in that namespace as well."
+}
+
+const versionCommand = "version"
+
+// commandLine is what was asked for.
+type commandLine struct {
+	command      string // that was named first
+	commands     []config.Command
+	flags        map[string]string // of variables, by the name of the variable
+	skipTemporal bool
+	printRoleSQL bool
+}
+
+// parse reads the arguments. It returns nil when they asked for help, which it has then printed to stdout. Its error says
+// what to do next.
+func parse(args []string, stdout, stderr io.Writer) (*commandLine, error) {
+	flags := reflect.New(flagsType())
+	var g grammar
+	g.Worker.Variables = kong.Plugins{flags.Interface()}
+	g.Starter.Variables = g.Worker.Variables
+	g.KafkaBridge.Variables = g.Worker.Variables
+	g.Migrate.Variables = g.Worker.Variables
+	helped := false
+	parser, err := kong.New(&g,
+		kong.Name("vidflow"),
+		kong.Description("A durable workflow for every video: asks for its transcription over Kafka, waits for the results, stores them."),
+		kong.Writers(stdout, stderr),
+		kong.Exit(func(int) { helped = true }),
+		kong.Help(printHelp),
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 110}),
+		kong.ExplicitGroups(nil),
+	)
+	if err != nil {
+		return nil, fmt.Errorf("vidflow's own command line is wrong: %w", err)
+	}
+	if len(args) == 0 {
+		args = []string{"--help"}
+	}
+	parsed, err := parser.Parse(args)
+	if helped {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, usageError(err)
+	}
+	line := &commandLine{
+		command:      parsed.Selected().Name,
+		commands:     commandsOf(parsed),
+		flags:        make(map[string]string),
+		skipTemporal: g.Migrate.SkipTemporal,
+		printRoleSQL: g.Migrate.PrintRoleSQL,
+	}
+	for i, v := range config.Variables() {
+		line.flags[v.Name] = flags.Elem().Field(i).String()
+	}
+	return line, nil
+}
+
+func usageError(err error) error {
+	more := "vidflow --help"
+	var parseError *kong.ParseError
+	if errors.As(err, &parseError) && parseError.Context != nil && parseError.Context.Selected() != nil {
+		more = "vidflow " + parseError.Context.Selected().Name + " --help"
+	}
+	return fmt.Errorf("vidflow: %w\nRun \"%s\" for what there is", err, more)
+}
+
+// flagsType is a struct with a field, of type string and tagged for kong, for each variable.
+func flagsType() reflect.Type {
+	var fields []reflect.StructField
+	for _, v := range config.Variables() {
+		tags := []string{
+			tag("name", v.Flag()),
+			tag("group", v.Group),
+			tag("help", flagHelp(v)),
+			tag("placeholder", placeholder(v)),
+		}
+		fields = append(fields, reflect.StructField{
+			Name: v.Name,
+			Type: reflect.TypeFor[string](),
+			Tag:  reflect.StructTag(strings.Join(tags, " ")),
+		})
+	}
+	return reflect.StructOf(fields)
+}
+
+func tag(key, text string) string { return key + ":" + strconv.Quote(strings.ReplaceAll(text, "$", "$$")) }
+
+func flagHelp(v config.Variable) string {
+	text := v.Sentence()
+	if v.Required {
+		text += "; required"
+	}
+	return text + " ($" + v.Name + ")."
+}
+
+func placeholder(v config.Variable) string {
+	if v.Default != "" {
+		return v.Default
+	}
+	return "…"
+}
+
+// printHelp hides the flags that the commands asked for have no use for.
+func printHelp(options kong.HelpOptions, ctx *kong.Context) error {
+	if ctx.Selected() != nil {
+		commands := commandsOf(ctx)
+		needless := make(map[string]bool)
+		for _, v := range config.Variables() {
+			needless[v.Flag()] = !v.NeededBy(commands)
+		}
+		for _, flag := range ctx.Selected().Flags {
+			flag.Hidden = flag.Hidden || needless[flag.Name]
+		}
+	}
+	return kong.DefaultHelpPrinter(options, ctx)
+}
+
+// commandsOf returns the commands that were named, each once and in the order of config.Commands: it makes no difference
+// in which order people write them.
+func commandsOf(ctx *kong.Context) []config.Command {
+	named := []string{ctx.Selected().Name}
+	for _, path := range ctx.Path {
+		if path.Positional != nil {
+			also, _ := ctx.Value(path).Interface().([]string)
+			named = append(named, also...)
+		}
+	}
+	return slices.DeleteFunc(slices.Clone(config.Commands), func(c config.Command) bool {
+		return !slices.Contains(named, string(c))
+	})
+}

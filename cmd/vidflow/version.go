@@ -1,0 +1,44 @@
+package main
+
+import (
+	"cmp"
+	"fmt"
+	"io"
+	"runtime"
+	"runtime/debug"
+)
+
+// version is set by the linker: -ldflags "-X main.version=v1.2.3". Without it the build information says.
+var version string
+
+// build is what is known about this binary.
+type build struct {
+	Version  string
+	Revision string // of the source, with "-dirty" after one that was changed
+	Time     string // of the revision
+	Go       string
+}
+
+func buildInfo() build {
+	b := build{Version: version, Go: runtime.Version() + " " + runtime.GOOS + "/" + runtime.GOARCH}
+	info, ok := debug.ReadBuildInfo()
+	if ok {
+		b.Version = cmp.Or(b.Version, info.Main.Version)
+		settings := make(map[string]string)
+		for _, s := range info.Settings {
+			settings[s.Key] = s.Value
+		}
+		b.Revision, b.Time = settings["vcs.revision"], settings["vcs.time"]
+		if settings["vcs.modified"] == "true" {
+			b.Revision += "-dirty"
+		}
+	}
+	b.Version = cmp.Or(b.Version, "(devel)")
+	return b
+}
+
+func printVersion(w io.Writer) error {
+	b := buildInfo()
+	_, err := fmt.Fprintf(w, "vidflow %s\nrevision %s %s\n%s\n", b.Version, cmp.Or(b.Revision, "unknown"), b.Time, b.Go)
+	return err
+}
