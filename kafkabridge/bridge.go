@@ -1,0 +1,124 @@
+package kafkabridge
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/codeendelea/vidflow/internal/contract"
+	"github.com/codeendelea/vidflow/internal/kafka"
+	"github.com/codeendelea/vidflow/internal/process"
+	"github.com/codeendelea/vidflow/workflows"
+)
+
+// Bridge consumes both result topics, each in a consumer group of its own, and signals their workflows. Any number of
+// instances may run beside each other.
+type Bridge struct {
+	cfg       Config
+	signaller Signaller
+	log       *slog.Logger
+	letters   *kafka.Producer
+	counters  counters
+	running   atomic.Bool
+	consumers []*consumer
+}
+
+// New makes a Bridge that has not connected to anything yet. Close it after Run, or instead of it.
+func New(cfg Config, signaller Signaller, log *slog.Logger) (*Bridge, error) {
+	cfg = cfg.withDefaults()
+	letters, err := kafka.NewProducer(cfg.Kafka, log, "dead letters")
+	if err != nil {
+		return nil, err
+	}
+	b := &Bridge{cfg: cfg, signaller: signaller, log: log, letters: letters}
+	b.consumers = []*consumer{
+		b.newConsumer(cfg.Transcription, workflows.SignalTranscribed, decodeTranscription),
+		b.newConsumer(cfg.Compression, workflows.SignalCompressed, decodeCompression),
+	}
+	return b, nil
+}
+
+func (b *Bridge) newConsumer(from Source, signalName string, decode decoder) *consumer {
+	return &consumer{
+		cfg:        b.cfg,
+		topic:      from.Topic,
+		group:      from.Group,
+		signalName: signalName,
+		decode:     decode,
+		counters:   &b.counters,
+		log:        b.log,
+		loud:       newThrottle(b.log, 10*time.Second),
+	}
+}
+
+// Run consumes until ctx is cancelled. It then takes no more records, ends what is in hand within DrainTimeout, commits,
+// leaves both groups and returns nil. What Temporal or a dead-letter topic does not accept in that time is left
+// uncommitted, and comes again. Run may be called once.
+func (b *Bridge) Run(ctx context.Context) error {
+	if b.running.Swap(true) {
+		return errors.New("the bridge has run already")
+	}
+	work, giveUp := context.WithCancel(context.WithoutCancel(ctx))
+	defer giveUp()
+	draining := make(chan struct{})
+	lanes := newLanes(work, draining, b.cfg, b.signaller, &b.counters, b.log)
+
+	var polled, writers, consumers sync.WaitGroup
+	errs := make([]error, len(b.consumers))
+	for i, c := range b.consumers {
+		c.work, c.lanes, c.polled = work, lanes, &polled
+		c.dead = newDeadLetters(work, draining, b.cfg, c.topic+contract.DeadLetterSuffix, b.letters, &b.counters, b.log)
+		polled.Add(1)
+		writers.Go(c.dead.run)
+		consumers.Go(func() { errs[i] = c.run(ctx) })
+	}
+
+	<-ctx.Done()
+	limit := time.AfterFunc(b.cfg.DrainTimeout, giveUp)
+	defer limit.Stop()
+	polled.Wait()
+	close(draining)
+	consumers.Wait()
+	lanes.wait()
+	writers.Wait()
+	return errors.Join(errs...)
+}
+
+// Close ends the client that writes dead letters.
+func (b *Bridge) Close() { b.letters.Close() }
+
+// Stats counts what was done so far.
+func (b *Bridge) Stats() Stats { return b.counters.snapshot() }
+
+// Checks are what the bridge needs of Kafka. Until Run they ask whether its topics are there, and each error that
+// waiting cannot mend says so; from then on, whether a broker answers each of its clients.
+func (b *Bridge) Checks() []process.Check {
+	checks := []process.Check{{
+		Name:     "Kafka dead letters",
+		Required: true,
+		Probe: b.probe(b.letters.Ready,
+			b.cfg.Transcription.Topic+contract.DeadLetterSuffix, b.cfg.Compression.Topic+contract.DeadLetterSuffix),
+	}}
+	for _, c := range b.consumers {
+		checks = append(checks, process.Check{Name: "Kafka consumer " + c.topic, Required: true, Probe: b.probe(c.ready, c.topic)})
+	}
+	return checks
+}
+
+func (b *Bridge) probe(ready func(context.Context) error, topics ...string) func(context.Context) error {
+	return func(ctx context.Context) error {
+		var err error
+		if b.running.Load() {
+			err = ready(ctx)
+		} else {
+			err = b.letters.CheckTopics(ctx, topics...)
+		}
+		if kafka.IsSetup(err) {
+			return process.Never(err)
+		}
+		return err
+	}
+}
