@@ -147,7 +147,10 @@ func (s *Server) failUpload(w http.ResponseWriter, f Fault, u pending) error {
 		}
 		return s.land(w, u)
 	case Slow:
-		s.wait(time.Duration(f.Delay))
+		if !s.wait(time.Duration(f.Delay)) {
+			s.uploads.failed(u.entry)
+			panic(http.ErrAbortHandler)
+		}
 		return s.land(w, u)
 	case Half:
 		return s.land(halfWriter{w}, u)
@@ -192,13 +195,15 @@ const badGatewayPage = `<html>
 </html>
 `
 
-// wait waits for d, or for the end of the server.
-func (s *Server) wait(d time.Duration) {
+// wait waits for d; false when the server was closed meanwhile.
+func (s *Server) wait(d time.Duration) bool {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {
 	case <-timer.C:
+		return true
 	case <-s.closed.Done():
+		return false
 	}
 }
 

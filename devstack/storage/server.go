@@ -74,7 +74,7 @@ func New(cfg Config) (*Server, error) {
 	return s, nil
 }
 
-// Close ends the uploads that are held; they do not land. Shut the HTTP servers down after it.
+// Close ends the uploads that are held or slow; they do not land. Shut the HTTP servers down after it.
 func (s *Server) Close() { s.stop() }
 
 // Handler serves the protocol under /storage/v1.
@@ -115,7 +115,9 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request, op Op, h func(htt
 		if f := s.faults.take(op, r.PathValue("path")); f != nil {
 			switch f.Kind {
 			case Slow:
-				s.wait(time.Duration(f.Delay))
+				if !s.wait(time.Duration(f.Delay)) {
+					panic(http.ErrAbortHandler)
+				}
 			case Half:
 				w = halfWriter{w}
 			default:
