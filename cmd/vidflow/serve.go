@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -27,6 +28,13 @@ func execute(ctx context.Context, l *commandLine, cfg *config.Config, log *slog.
 	return serve(ctx, processes, cfg, log)
 }
 
+// openers make a part of each process; none connects yet. The closers are to be used with an error too.
+var openers = map[config.Command]func(context.Context, *config.Config, *slog.Logger) (process.Part, closers, error){
+	config.Worker:      openWorker,
+	config.Starter:     openStarter,
+	config.KafkaBridge: openBridge,
+}
+
 // serve opens what the processes need, runs them together, and closes it.
 func serve(ctx context.Context, processes []config.Command, cfg *config.Config, log *slog.Logger) error {
 	b := buildInfo()
@@ -37,25 +45,32 @@ func serve(ctx context.Context, processes []config.Command, cfg *config.Config, 
 		Redact:   cfg.Redactor().Redact,
 		Log:      log,
 	})
+	var all closers
 	var parts []process.Part
 	for _, command := range processes {
-		part, closePart, err := open(ctx, command, cfg, log.With("process", string(command)))
+		// The clients outlive ctx: they serve what is in hand when it is cancelled.
+		part, opened, err := openers[command](context.WithoutCancel(ctx), cfg, log.With("process", string(command)))
+		all = append(all, opened...)
 		if err != nil {
+			all.close()
 			return fmt.Errorf("%s: %w", command, err)
 		}
-		defer closePart()
 		parts = append(parts, part)
 	}
-	return process.Run(ctx, process.Options{Log: log, Ops: ops, ShutdownTimeout: cfg.Process.ShutdownTimeout}, parts...)
+	err := process.Run(ctx, process.Options{Log: log, Ops: ops, ShutdownTimeout: cfg.Process.ShutdownTimeout}, parts...)
+	if !errors.Is(err, process.ErrLeftBehind) { // else closing would wait for what did not end
+		all.close()
+	}
+	return err
 }
 
-// opened are the clients of a part, to be closed in reverse.
-type opened []func()
+// closers close what was opened, the last first.
+type closers []func()
 
-func (o *opened) add(closeOne func()) { *o = append(*o, closeOne) }
+func (c *closers) add(closeOne func()) { *c = append(*c, closeOne) }
 
-func (o *opened) close() {
-	for _, closeOne := range slices.Backward(*o) {
+func (c closers) close() {
+	for _, closeOne := range slices.Backward(c) {
 		closeOne()
 	}
 }

@@ -3,6 +3,7 @@ package process
 import (
 	"context"
 	"errors"
+	"sync/atomic"
 )
 
 // Check finds out whether one thing that a process needs is there.
@@ -14,6 +15,22 @@ type Check struct {
 	// Probe asks it, and returns nil when it is there. It must obey its context. Its error is shown to whoever asks
 	// /readyz. An error made by Never cannot be mended by waiting.
 	Probe func(context.Context) error
+}
+
+// FirstThen makes a probe that asks thoroughly until that has succeeded once, and from then on only whether it is there: a
+// thing that was set up right at the start is not examined again for every probe of an orchestrator.
+func FirstThen(thorough, quick func(context.Context) error) func(context.Context) error {
+	var passed atomic.Bool
+	return func(ctx context.Context) error {
+		if passed.Load() {
+			return quick(ctx)
+		}
+		err := thorough(ctx)
+		if err == nil {
+			passed.Store(true)
+		}
+		return err
+	}
 }
 
 // Never marks an error as one that waiting cannot mend: a missing topic, a refused login. It leaves nil alone.

@@ -13,7 +13,10 @@ import (
 )
 
 // graceAfterLimit is what the parts get on top of the limit, which they keep themselves, before they are left behind.
-const graceAfterLimit = 2 * time.Second
+const graceAfterLimit = 5 * time.Second
+
+// ErrLeftBehind says that parts still worked when Run returned. What they use must not be waited for.
+var ErrLeftBehind = errors.New("did not end within the shutdown time-out")
 
 // Part is one of the processes that run together in one operating-system process.
 type Part struct {
@@ -33,7 +36,7 @@ type Options struct {
 	Log *slog.Logger
 	// Ops answers probes from before the first part waits for its needs until after the last has ended.
 	Ops *Ops
-	// ShutdownTimeout is how long the parts may take to end once ctx is cancelled. They must keep it themselves; two
+	// ShutdownTimeout is how long the parts may take to end once ctx is cancelled. They must keep it themselves; five
 	// seconds later Run returns without them.
 	ShutdownTimeout time.Duration
 }
@@ -69,7 +72,7 @@ func Run(ctx context.Context, o Options, parts ...Part) error {
 	case err := <-result:
 		return err
 	case <-limit.C:
-		return fmt.Errorf("%s did not end within %s of being told to", strings.Join(status.open(), ", "), o.ShutdownTimeout)
+		return fmt.Errorf("%s: %w of %s", strings.Join(status.open(), ", "), ErrLeftBehind, o.ShutdownTimeout)
 	}
 }
 

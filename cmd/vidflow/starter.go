@@ -1,0 +1,71 @@
+package main
+
+import (
+	"context"
+	"log/slog"
+	"net"
+	"strconv"
+
+	"github.com/codeendelea/vidflow/internal/config"
+	"github.com/codeendelea/vidflow/internal/kafka"
+	"github.com/codeendelea/vidflow/internal/process"
+	"github.com/codeendelea/vidflow/starter"
+)
+
+// openStarter opens what the API and its relay need, and builds them. Only the database is required: the API has to
+// survive an outage of everything else.
+func openStarter(ctx context.Context, cfg *config.Config, log *slog.Logger) (process.Part, closers, error) {
+	var opened closers
+	store, err := openPostgres(ctx, cfg.Database, config.Starter)
+	if err != nil {
+		return process.Part{}, opened, err
+	}
+	opened.add(store.Close)
+	temporal, err := dialTemporal(cfg.Temporal, log)
+	if err != nil {
+		return process.Part{}, opened, err
+	}
+	opened.add(temporal.Close)
+	producer, err := kafka.NewProducer(kafkaConfig(cfg.Kafka), log, "starter/producer")
+	if err != nil {
+		return process.Part{}, opened, err
+	}
+	opened.add(producer.Close)
+	storage, err := openStorage(cfg.Supabase)
+	if err != nil {
+		return process.Part{}, opened, err
+	}
+	opened.add(storage.Close)
+
+	deps := starter.Deps{Store: store, Temporal: temporal, Publisher: producer, Objects: storage}
+	api, err := starter.New(deps, starterConfig(cfg), log)
+	if err != nil {
+		return process.Part{}, opened, err
+	}
+	return process.Part{
+		Name:   string(config.Starter),
+		Serves: true,
+		Checks: []process.Check{
+			postgresCheck(store, true),
+			temporalCheck(temporal, cfg.Temporal, false),
+			kafkaCheck("Kafka producer", producer, cfg.Kafka.ConsumeTopic, false),
+			storageCheck(storage, false),
+		},
+		Run: api.Run,
+	}, opened, nil
+}
+
+func starterConfig(cfg *config.Config) starter.Config {
+	return starter.Config{
+		Addr:               net.JoinHostPort(cfg.API.Host, strconv.Itoa(cfg.API.Port)),
+		ResultTopic:        cfg.Kafka.ConsumeTopic,
+		JWTSecret:          cfg.API.JWTSecret.Reveal(),
+		JWKSURL:            cfg.API.JWKSURL,
+		AllowedOrigins:     cfg.API.AllowedOrigins,
+		TrustedProxies:     cfg.API.TrustedProxies,
+		RateLimit:          cfg.API.RateLimit,
+		MaxBodyBytes:       int64(cfg.API.MaxBodyBytes),
+		MaxTranscriptBytes: int64(cfg.API.MaxTranscriptBytes),
+		ShutdownTimeout:    cfg.Process.ShutdownTimeout,
+	}
+}

@@ -1,0 +1,85 @@
+package main
+
+import (
+	"context"
+	"log/slog"
+
+	"go.temporal.io/sdk/client"
+
+	"github.com/codeendelea/vidflow/activities"
+	"github.com/codeendelea/vidflow/internal/config"
+	"github.com/codeendelea/vidflow/internal/kafka"
+	"github.com/codeendelea/vidflow/internal/process"
+	"github.com/codeendelea/vidflow/worker"
+	"github.com/codeendelea/vidflow/workflows"
+)
+
+// openWorker opens what the worker needs, and builds it. It cannot do its work without any of it.
+func openWorker(ctx context.Context, cfg *config.Config, log *slog.Logger) (process.Part, closers, error) {
+	var opened closers
+	temporal, err := dialTemporal(cfg.Temporal, log)
+	if err != nil {
+		return process.Part{}, opened, err
+	}
+	opened.add(temporal.Close)
+	store, err := openPostgres(ctx, cfg.Database, config.Worker)
+	if err != nil {
+		return process.Part{}, opened, err
+	}
+	opened.add(store.Close)
+	storage, err := openStorage(cfg.Supabase)
+	if err != nil {
+		return process.Part{}, opened, err
+	}
+	opened.add(storage.Close)
+	producer, err := kafka.NewProducer(kafkaConfig(cfg.Kafka), log, "worker/producer")
+	if err != nil {
+		return process.Part{}, opened, err
+	}
+	opened.add(producer.Close)
+	reader, err := kafka.NewReader(kafkaConfig(cfg.Kafka), log, "worker/reader", 0)
+	if err != nil {
+		return process.Part{}, opened, err
+	}
+	opened.add(reader.Close)
+
+	deps := activities.Deps{Store: store, Records: reader, Transcripts: storage, Requests: producer}
+	return process.Part{
+		Name: string(config.Worker),
+		Checks: []process.Check{
+			temporalCheck(temporal, cfg.Temporal, true),
+			postgresCheck(store, true),
+			storageCheck(storage, true),
+			kafkaCheck("Kafka producer", producer, cfg.Kafka.ProduceTopic, true),
+			kafkaCheck("Kafka reader", reader, cfg.Kafka.ConsumeTopic, true),
+		},
+		Run: func(ctx context.Context) error {
+			steps := activities.New(deps, activitiesConfig(cfg, knowsSearchAttributes(ctx, temporal, cfg.Temporal, log)), log)
+			return worker.New(temporal, steps, worker.Config{StopTimeout: cfg.Process.ShutdownTimeout}, log).Run(ctx)
+		},
+	}, opened, nil
+}
+
+func activitiesConfig(cfg *config.Config, searchAttributes bool) activities.Config {
+	return activities.Config{
+		RequestTopic:  cfg.Kafka.ProduceTopic,
+		MaxAsks:       cfg.Pipeline.MaxAsks,
+		UploadTimeout: cfg.Supabase.Timeout,
+		Settings: workflows.Settings{
+			AskAgainAfter:    cfg.Pipeline.AskAgainAfter,
+			OverdueAfter:     cfg.Pipeline.CompressionOverdueAfter,
+			GiveUpAfter:      cfg.Pipeline.CompressionGiveUpAfter,
+			SearchAttributes: searchAttributes,
+		},
+	}
+}
+
+// knowsSearchAttributes asks once, at the start: runs of a server that lacks the attributes do without them.
+func knowsSearchAttributes(ctx context.Context, temporal client.Client, cfg config.Temporal, log *slog.Logger) bool {
+	known, err := worker.KnowsSearchAttributes(ctx, temporal, cfg.Namespace)
+	if !known && ctx.Err() == nil {
+		log.Warn("Temporal search attributes are missing, runs do without; make them with `vidflow migrate` and start again",
+			"namespace", cfg.Namespace, "error", err)
+	}
+	return known
+}
