@@ -136,7 +136,9 @@ func flagsType() reflect.Type {
 	return reflect.StructOf(fields)
 }
 
-func tag(key, text string) string { return key + ":" + strconv.Quote(strings.ReplaceAll(text, "$", "$$")) }
+func tag(key, text string) string {
+	return key + ":" + strconv.Quote(strings.ReplaceAll(text, "$", "$$"))
+}
 
 func flagHelp(v config.Variable) string {
 	text := v.Sentence()

@@ -232,8 +232,10 @@ func TestLoad_reads(t *testing.T) {
 			want:  "two:7233 two:7233",
 		},
 		"an empty variable of Temporal as unset": {
-			env:  map[string]string{"TEMPORAL_NAMESPACE": "", "TEMPORAL_TLS_SERVER_NAME": ""},
-			got:  func(c *config.Config) any { return c.Temporal.Namespace + fmt.Sprint(c.Temporal.Options().ConnectionOptions.TLS) },
+			env: map[string]string{"TEMPORAL_NAMESPACE": "", "TEMPORAL_TLS_SERVER_NAME": ""},
+			got: func(c *config.Config) any {
+				return c.Temporal.Namespace + fmt.Sprint(c.Temporal.Options().ConnectionOptions.TLS)
+			},
 			want: "default<nil>",
 		},
 		"an API key, which switches TLS on": {
