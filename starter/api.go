@@ -4,7 +4,9 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"log/slog"
 	"net/http"
+	"reflect"
 	"slices"
 	"strconv"
 	"time"
@@ -88,7 +90,7 @@ func (s *Starter) operations(r chi.Router) huma.API {
 		Transformers:  []huma.Transformer{problems(s.log)},
 	}
 	api := humachi.New(r, config)
-	problemSchema := api.OpenAPI().Components.Schemas.Schema(typeOf[Problem](), true, "Problem")
+	problemSchema := api.OpenAPI().Components.Schemas.Schema(reflect.TypeFor[Problem](), true, "Problem")
 	op := func(o huma.Operation, errors ...int) huma.Operation {
 		if o.Security == nil {
 			o.Security = []map[string][]string{{"bearer": {}}, {"cookie": {}}}
@@ -157,20 +159,19 @@ func (s *Starter) operations(r chi.Router) huma.API {
 		OperationID: "health", Method: http.MethodGet, Path: "/api/health", Summary: "Whether the API answers",
 		Description: "Depends on nothing else.", Security: []map[string][]string{},
 	}), func(context.Context, *struct{}) (*healthOutput, error) {
-		out := &healthOutput{}
-		out.Body.Success, out.Body.Status = true, "ok"
-		return out, nil
+		return &healthOutput{Body: HealthAnswer{Success: true, Status: "ok"}}, nil
 	})
 
 	complete(api.OpenAPI())
 	return api
 }
 
-type healthOutput struct {
-	Body struct {
-		Success bool   `json:"success" doc:"Always true."`
-		Status  string `json:"status" enum:"ok"`
-	}
+type healthOutput struct{ Body HealthAnswer }
+
+// HealthAnswer says that the API answers.
+type HealthAnswer struct {
+	Success bool   `json:"success" doc:"Always true."`
+	Status  string `json:"status" enum:"ok"`
 }
 
 func problemResponse(status int, schema *huma.Schema) *huma.Response {
@@ -195,7 +196,13 @@ func problemResponse(status int, schema *huma.Schema) *huma.Response {
 // complete mends what huma's declarations cannot say.
 func complete(doc *huma.OpenAPI) {
 	// Our problem documents replace huma's own, which it declares whether they are used or not.
-	delete(doc.Components.Schemas.Map(), "ErrorModel")
+	schemas := doc.Components.Schemas.Map()
+	delete(schemas, "ErrorModel")
+	delete(schemas, "ErrorDetail")
+	// Answers may grow new members, and requests may carry more than is read: no schema is closed.
+	for _, schema := range schemas {
+		schema.AdditionalProperties = nil
+	}
 	for _, path := range doc.Paths {
 		for _, o := range []*huma.Operation{path.Get, path.Post, path.Put, path.Delete} {
 			if o == nil {
@@ -220,7 +227,9 @@ func complete(doc *huma.OpenAPI) {
 // transcriptionSchema describes both accepted forms of a result for readers and generated clients.
 func transcriptionSchema() *huma.Schema {
 	zero := 0.0
-	number := func(doc string) *huma.Schema { return &huma.Schema{Type: huma.TypeNumber, Minimum: &zero, Description: doc} }
+	number := func(doc string) *huma.Schema {
+		return &huma.Schema{Type: huma.TypeNumber, Minimum: &zero, Description: doc}
+	}
 	text := func(doc string) *huma.Schema { return &huma.Schema{Type: huma.TypeString, Description: doc} }
 	words := &huma.Schema{Type: huma.TypeArray, Items: &huma.Schema{
 		Type: huma.TypeObject, AdditionalProperties: true,
@@ -260,7 +269,7 @@ func transcriptionExamples() map[string]*huma.Example {
 
 // OpenAPI is the API's document, indented, as it is committed and served.
 func OpenAPI() ([]byte, error) {
-	s := &Starter{cfg: Config{}.withDefaults(), log: discard}
+	s := &Starter{cfg: Config{}.withDefaults(), log: slog.New(slog.DiscardHandler)}
 	return document(s.operations(chi.NewRouter()))
 }
 

@@ -53,24 +53,20 @@ func (v *newVideo) Resolve(huma.Context) []error {
 
 type createInput struct {
 	CourseID       courseIDParam `path:"courseId" doc:"The course, which must be your own."`
-	IdempotencyKey string `header:"Idempotency-Key" maxLength:"255" doc:"Any string of your own, new for each video: a repeat of the request with the same key within a day creates nothing and is answered the same. With another body it is refused."`
+	IdempotencyKey string        `header:"Idempotency-Key" maxLength:"255" doc:"Any string of your own, new for each video: a repeat of the request with the same key within a day creates nothing and is answered the same. With another body it is refused."`
 	Body           newVideo
 }
 
 type createOutput struct {
 	Location string `header:"Location" doc:"Where the video's pipeline can be followed."`
 	Replayed string `header:"Idempotency-Replayed" doc:"true when an earlier request with the same key created the video."`
-	Body     struct {
-		Success bool      `json:"success" doc:"Always true."`
-		Message string    `json:"message"`
-		Data    VideoView `json:"data"`
-	}
+	Body     VideoAnswer
 }
 
 // create commits the row, its pipeline and the intent to run in one transaction, and needs nothing but Postgres.
 func (s *Starter) create(ctx context.Context, in *createInput) (*createOutput, error) {
 	caller := callerOf(ctx)
-	if err := s.ownCourse(ctx, caller, string(in.CourseID)); err != nil {
+	if err := s.ownCourse(ctx, caller, in.CourseID.id); err != nil {
 		return nil, err
 	}
 	id, err := uuid.NewRandom()
@@ -84,7 +80,7 @@ func (s *Starter) create(ctx context.Context, in *createInput) (*createOutput, e
 	b := in.Body
 	created, err := s.store.CreateVideo(ctx, postgres.NewVideo{
 		Video: contract.Video{
-			ID: contract.VideoID(id.String()), CourseID: string(in.CourseID), Title: b.Title, Description: b.Description,
+			ID: contract.VideoID(id.String()), CourseID: in.CourseID.id, Title: b.Title, Description: b.Description,
 			CameraVideoURL: b.CameraVideoURL, ThumbnailURL: b.ThumbnailURL, SnapshotURL: b.SnapshotURL,
 			EventURL: b.EventURL, TranscriptURL: b.TranscriptURL, Level: b.Level,
 			IsPublic: b.IsPublic != nil && *b.IsPublic,
@@ -109,9 +105,7 @@ func (s *Starter) create(ctx context.Context, in *createInput) (*createOutput, e
 
 func (s *Starter) created(ctx context.Context, c postgres.Created) *createOutput {
 	out := &createOutput{Location: pipelinePath(c.VideoID)}
-	out.Body.Success = true
-	out.Body.Message = "Video created. Its transcription is asked for."
-	out.Body.Data = viewVideo(c.Loaded)
+	out.Body = VideoAnswer{Success: true, Message: "Video created. Its transcription is asked for.", Data: viewVideo(c.Loaded)}
 	if c.Replayed {
 		out.Replayed = "true"
 		return out
@@ -128,7 +122,7 @@ func (in *createInput) hash() ([]byte, error) {
 	body, err := json.Marshal(struct {
 		Course string
 		Body   newVideo
-	}{string(in.CourseID), in.Body})
+	}{in.CourseID.id, in.Body})
 	if err != nil {
 		return nil, err
 	}

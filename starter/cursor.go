@@ -23,7 +23,7 @@ func (c cursorParam) String() string {
 	return base64.RawURLEncoding.EncodeToString([]byte(at + " " + c.place.ID.String()))
 }
 
-var errCursor = errors.New("it is not a cursor of this list")
+var errCursor = errors.New("is not a cursor of this list")
 
 // UnmarshalText implements encoding.TextUnmarshaler, by which huma fills parameters.
 func (c *cursorParam) UnmarshalText(text []byte) error {

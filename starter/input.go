@@ -11,42 +11,39 @@ import (
 	"github.com/codeendelea/vidflow/internal/contract"
 )
 
-// videoIDParam is the path parameter of operations on one video: a UUID, brought to its canonical form.
-type videoIDParam contract.VideoID
+// videoIDParam is the path parameter of operations on one video: a UUID, brought to its canonical form. It is a struct
+// because huma fills parameters of simple kinds without asking UnmarshalText.
+type videoIDParam struct{ id contract.VideoID }
 
-// UnmarshalText implements encoding.TextUnmarshaler, by which huma fills parameters.
-func (p *videoIDParam) UnmarshalText(text []byte) error {
-	id, err := contract.ParseVideoID(string(text))
-	if err != nil {
-		return errUUID
-	}
-	*p = videoIDParam(id)
-	return nil
+// UnmarshalText implements encoding.TextUnmarshaler.
+func (p *videoIDParam) UnmarshalText(text []byte) (err error) {
+	p.id, err = parseID(text)
+	return err
 }
 
 // Schema implements huma.SchemaProvider.
 func (videoIDParam) Schema(huma.Registry) *huma.Schema { return uuidSchema() }
 
-func (p videoIDParam) id() contract.VideoID { return contract.VideoID(p) }
+// courseIDParam is the path parameter of operations on one course: a UUID, brought to the same form as a video's.
+type courseIDParam struct{ id string }
 
-// courseIDParam is the path parameter of operations on one course: a UUID, brought to its canonical form, which is that
-// of a video's.
-type courseIDParam string
-
-// UnmarshalText implements encoding.TextUnmarshaler, by which huma fills parameters.
+// UnmarshalText implements encoding.TextUnmarshaler.
 func (p *courseIDParam) UnmarshalText(text []byte) error {
-	id, err := contract.ParseVideoID(string(text))
-	if err != nil {
-		return errUUID
-	}
-	*p = courseIDParam(id)
-	return nil
+	id, err := parseID(text)
+	p.id = id.String()
+	return err
 }
 
 // Schema implements huma.SchemaProvider.
 func (courseIDParam) Schema(huma.Registry) *huma.Schema { return uuidSchema() }
 
-var errUUID = errors.New("it is not a UUID of 36 characters")
+func parseID(text []byte) (contract.VideoID, error) {
+	id, err := contract.ParseVideoID(string(text))
+	if err != nil {
+		return "", errors.New("is not a UUID of 36 characters")
+	}
+	return id, nil
+}
 
 func uuidSchema() *huma.Schema { return &huma.Schema{Type: huma.TypeString, Format: "uuid"} }
 

@@ -15,15 +15,12 @@ type videoInput struct {
 }
 
 type videoOutput struct {
-	Body struct {
-		Success bool      `json:"success" doc:"Always true."`
-		Data    VideoView `json:"data"`
-	}
+	Body VideoAnswer
 }
 
 // pipeline answers from the database, whatever else is down.
 func (s *Starter) pipeline(ctx context.Context, in *videoInput) (*videoOutput, error) {
-	id := in.VideoID.id()
+	id := in.VideoID.id
 	if err := s.ownVideo(ctx, callerOf(ctx), id); err != nil {
 		return nil, err
 	}
@@ -31,10 +28,7 @@ func (s *Starter) pipeline(ctx context.Context, in *videoInput) (*videoOutput, e
 	if err != nil {
 		return nil, err
 	}
-	out := &videoOutput{}
-	out.Body.Success = true
-	out.Body.Data = viewVideo(v)
-	return out, nil
+	return &videoOutput{Body: VideoAnswer{Success: true, Data: viewVideo(v)}}, nil
 }
 
 type courseInput struct {
@@ -46,16 +40,12 @@ type courseInput struct {
 
 type courseOutput struct {
 	Link string `header:"Link" doc:"The next page, as rel=\"next\" (RFC 8288)."`
-	Body struct {
-		Success    bool        `json:"success" doc:"Always true."`
-		Data       []VideoView `json:"data" nullable:"false"`
-		NextCursor *string     `json:"next_cursor" doc:"For the next page; null on the last."`
-	}
+	Body CourseAnswer
 }
 
 // coursePipeline lists the videos of a course, newest first.
 func (s *Starter) coursePipeline(ctx context.Context, in *courseInput) (*courseOutput, error) {
-	course := string(in.CourseID)
+	course := in.CourseID.id
 	if err := s.ownCourse(ctx, callerOf(ctx), course); err != nil {
 		return nil, err
 	}
@@ -65,9 +55,7 @@ func (s *Starter) coursePipeline(ctx context.Context, in *courseInput) (*courseO
 	if err != nil {
 		return nil, storeProblem(err)
 	}
-	out := &courseOutput{}
-	out.Body.Success = true
-	out.Body.Data = make([]VideoView, len(videos))
+	out := &courseOutput{Body: CourseAnswer{Success: true, Data: make([]VideoView, len(videos))}}
 	for i, v := range videos {
 		out.Body.Data[i] = viewVideo(v)
 	}

@@ -1,15 +1,18 @@
 package starter
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"log/slog"
 	"net/http"
+	"regexp"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/adapters/humachi"
 )
 
 const problemContentType = "application/problem+json"
@@ -136,6 +139,32 @@ func (p *Problem) write(w http.ResponseWriter, r *http.Request) {
 	_ = enc.Encode(sent) // the client is gone; there is nobody to tell
 }
 
+// report logs what is our fault, and, for debugging, what is behind a refusal.
+func (p *Problem) report(ctx context.Context, log *slog.Logger, operation string) {
+	level, message := slog.LevelDebug, "request refused"
+	switch {
+	case p.Status == http.StatusServiceUnavailable:
+		level, message = slog.LevelWarn, "request failed for now"
+	case p.Status >= http.StatusInternalServerError:
+		level, message = slog.LevelError, "request failed"
+	}
+	attrs := []slog.Attr{
+		slog.String("request_id", requestID(ctx)), slog.String("operation", operation),
+		slog.Int("status", p.Status), slog.String("code", p.Code),
+	}
+	if p.cause != nil {
+		attrs = append(attrs, slog.Any("error", p.cause))
+	}
+	log.LogAttrs(ctx, level, message, attrs...)
+}
+
+// reply sends a problem document from a huma middleware.
+func (s *Starter) reply(ctx huma.Context, p *Problem) {
+	p.report(ctx.Context(), s.log, ctx.Operation().OperationID)
+	r, w := humachi.Unwrap(ctx)
+	p.write(w, r)
+}
+
 // problems is a huma transformer: it turns huma's own error documents into ours, completes ours with the request's id,
 // and logs what is our fault. It is set per API so that no package variable of huma's has to be changed.
 func problems(log *slog.Logger) huma.Transformer {
@@ -151,15 +180,7 @@ func problems(log *slog.Logger) huma.Transformer {
 			return v, nil
 		}
 		p.RequestID = requestID(ctx.Context())
-		if p.Status >= http.StatusInternalServerError {
-			level := slog.LevelError
-			if p.Status == http.StatusServiceUnavailable {
-				level = slog.LevelWarn
-			}
-			log.LogAttrs(ctx.Context(), level, "request failed",
-				slog.String("request_id", p.RequestID), slog.String("operation", ctx.Operation().OperationID),
-				slog.Int("status", p.Status), slog.Any("error", errors.Join(p.cause)))
-		}
+		p.report(ctx.Context(), log, ctx.Operation().OperationID)
 		return p, nil
 	}
 }
@@ -189,17 +210,55 @@ func fromHuma(e *huma.ErrorModel) *Problem {
 		}
 		return internalError(errors.Join(causes...))
 	}
-	fields := make([]FieldProblem, 0, len(e.Errors))
-	for _, d := range e.Errors {
-		message := d.Message
-		if strings.HasPrefix(message, "json: ") {
-			message = "is not of the expected form"
-		}
-		fields = append(fields, FieldProblem{Location: d.Location, Message: message})
-	}
-	p := invalid(fields...)
+	p := invalid(fieldProblems(e.Errors)...)
 	p.Status, p.Title = e.Status, http.StatusText(e.Status)
 	return p
+}
+
+// fieldProblems names every wrong field once, by what was found first.
+func fieldProblems(details []*huma.ErrorDetail) []FieldProblem {
+	var fields []FieldProblem
+	named := map[string]bool{}
+	for _, d := range details {
+		f := plainly(d)
+		if named[f.Location] || (named["body"] && strings.HasPrefix(f.Location, "body.")) {
+			continue
+		}
+		named[f.Location] = true
+		fields = append(fields, f)
+	}
+	return fields
+}
+
+// plainly rewords huma's findings, and points at the member that is missing instead of where it is missing from.
+func plainly(d *huma.ErrorDetail) FieldProblem {
+	for _, w := range wordings {
+		if m := w.theirs.FindStringSubmatch(d.Message); m != nil {
+			return FieldProblem{
+				Location: d.Location + w.theirs.ReplaceAllString(m[0], w.member),
+				Message:  w.theirs.ReplaceAllString(m[0], w.ours),
+			}
+		}
+	}
+	return FieldProblem{Location: d.Location, Message: d.Message}
+}
+
+var wordings = []struct {
+	theirs       *regexp.Regexp
+	member, ours string
+}{
+	{regexp.MustCompile(`^expected required property (\S+) to be present$`), ".$1", "is required"},
+	{regexp.MustCompile(`^required \w+ parameter is missing$`), "", "is required"},
+	{regexp.MustCompile(`^expected length >= (\d+)$`), "", "must have at least $1 characters"},
+	{regexp.MustCompile(`^expected length <= (\d+)$`), "", "must have at most $1 characters"},
+	{regexp.MustCompile(`^expected number >= (\S+)$`), "", "must be at least $1"},
+	{regexp.MustCompile(`^expected number <= (\S+)$`), "", "must be at most $1"},
+	{regexp.MustCompile(`^expected value to be one of "(.*)"$`), "", "must be one of: $1"},
+	{regexp.MustCompile(`^expected string to be RFC 3986 uri.*$`), "", "is not an http(s) URL"},
+	{regexp.MustCompile(`^expected (string|number|boolean|integer|object|array)$`), "", "must be of type $1"},
+	{regexp.MustCompile(`^invalid (integer|boolean|number|float)$`), "", "must be of type $1"},
+	{regexp.MustCompile(`^invalid value: (.*)$`), "", "$1"},
+	{regexp.MustCompile(`^json: .*$`), "", "is not of the expected form"},
 }
 
 func bodyMessage(details []*huma.ErrorDetail) string {

@@ -11,7 +11,7 @@ import (
 // remove commits the end of the row, its tombstone and the intent to clean up in one transaction, and needs nothing but
 // Postgres. Run and stored transcript are gone a little later, and stay gone whatever arrives.
 func (s *Starter) remove(ctx context.Context, in *videoInput) (*struct{}, error) {
-	id, caller := in.VideoID.id(), callerOf(ctx)
+	id, caller := in.VideoID.id, callerOf(ctx)
 	if err := s.ownVideo(ctx, caller, id); err != nil {
 		return nil, err
 	}

@@ -31,14 +31,18 @@ type retryBody struct {
 
 type retryOutput struct {
 	Location string `header:"Location" doc:"Where the video's pipeline can be followed."`
-	Body     struct {
-		Success bool        `json:"success" doc:"Always true."`
-		Message string      `json:"message"`
-		Data    retriedView `json:"data"`
-	}
+	Body     RetryAnswer
 }
 
-type retriedView struct {
+// RetryAnswer says that a transcription is asked for again.
+type RetryAnswer struct {
+	Success bool      `json:"success" doc:"Always true."`
+	Message string    `json:"message"`
+	Data    RetryView `json:"data"`
+}
+
+// RetryView is what a retry led to.
+type RetryView struct {
 	ID       string       `json:"id" format:"uuid"`
 	Ask      int          `json:"ask" doc:"The number of the ask that this led to, counted over the video's life."`
 	Pipeline PipelineView `json:"pipeline"`
@@ -47,7 +51,7 @@ type retriedView struct {
 // retry hands the wish to the video's run, and starts one when there is none, in a single call. It needs Temporal and a
 // worker that answers in time: only the run can say whether there is something to retry.
 func (s *Starter) retry(ctx context.Context, in *retryInput) (*retryOutput, error) {
-	id := in.VideoID.id()
+	id := in.VideoID.id
 	caller := callerOf(ctx)
 	if err := s.ownVideo(ctx, caller, id); err != nil {
 		return nil, err
@@ -65,10 +69,10 @@ func (s *Starter) retry(ctx context.Context, in *retryInput) (*retryOutput, erro
 		slog.String("workflow_id", workflows.WorkflowID(id)), slog.Int("ask", retried.Ask), slog.Bool("force", force),
 		slog.String("user_id", caller.UserID), slog.String("request_id", requestID(ctx)))
 
-	out := &retryOutput{Location: pipelinePath(id)}
-	out.Body.Success = true
-	out.Body.Message = "The transcription is asked for again."
-	out.Body.Data = retriedView{ID: id.String(), Ask: retried.Ask, Pipeline: viewPipeline(v.Pipeline)}
+	out := &retryOutput{Location: pipelinePath(id), Body: RetryAnswer{
+		Success: true, Message: "The transcription is asked for again.",
+		Data: RetryView{ID: id.String(), Ask: retried.Ask, Pipeline: viewPipeline(v.Pipeline)},
+	}}
 	// The retry is done, so what the database said before it is a lesser answer than none at all would be.
 	if v, err := s.store.Video(ctx, id); err == nil {
 		out.Body.Data.Pipeline = viewPipeline(v.Pipeline)

@@ -24,14 +24,18 @@ type transcriptionInput struct {
 
 type transcriptionOutput struct {
 	Location string `header:"Location" doc:"Where the video's pipeline can be followed."`
-	Body     struct {
-		Success bool                   `json:"success" doc:"Always true."`
-		Message string                 `json:"message"`
-		Data    acceptedTranscriptView `json:"data"`
-	}
+	Body     TranscriptAnswer
 }
 
-type acceptedTranscriptView struct {
+// TranscriptAnswer says that a transcript was accepted.
+type TranscriptAnswer struct {
+	Success bool           `json:"success" doc:"Always true."`
+	Message string         `json:"message"`
+	Data    TranscriptView `json:"data"`
+}
+
+// TranscriptView is where an accepted transcript is until it is stored.
+type TranscriptView struct {
 	ID        string `json:"id" format:"uuid"`
 	Topic     string `json:"topic" doc:"The record that the transcript became, and where it is."`
 	Partition int32  `json:"partition"`
@@ -42,7 +46,7 @@ type acceptedTranscriptView struct {
 // to the topic of results, where it is as new as any other result. When the answer is not a success, the record may be
 // there all the same; sending it again does no harm.
 func (s *Starter) putTranscription(ctx context.Context, in *transcriptionInput) (*transcriptionOutput, error) {
-	id := in.VideoID.id()
+	id := in.VideoID.id
 	if err := s.ownVideo(ctx, callerOf(ctx), id); err != nil {
 		return nil, err
 	}
@@ -66,11 +70,10 @@ func (s *Starter) putTranscription(ctx context.Context, in *transcriptionInput) 
 		slog.String("video_id", id.String()), slog.String("user_id", callerOf(ctx).UserID), slog.String("topic", s.cfg.ResultTopic),
 		slog.Int("partition", int(partition)), slog.Int64("offset", offset), slog.String("request_id", requestID(ctx)))
 
-	out := &transcriptionOutput{Location: pipelinePath(id)}
-	out.Body.Success = true
-	out.Body.Message = "The transcript is accepted and will be stored."
-	out.Body.Data = acceptedTranscriptView{ID: id.String(), Topic: s.cfg.ResultTopic, Partition: partition, Offset: offset}
-	return out, nil
+	return &transcriptionOutput{Location: pipelinePath(id), Body: TranscriptAnswer{
+		Success: true, Message: "The transcript is accepted and will be stored.",
+		Data: TranscriptView{ID: id.String(), Topic: s.cfg.ResultTopic, Partition: partition, Offset: offset},
+	}}, nil
 }
 
 // checkTranscription refuses what the bridge would put to the dead letters, and what is about another video.

@@ -7,6 +7,20 @@ import (
 	"github.com/codeendelea/vidflow/internal/postgres"
 )
 
+// VideoAnswer is the body of a success that is about one video.
+type VideoAnswer struct {
+	Success bool      `json:"success" doc:"Always true."`
+	Message string    `json:"message,omitempty"`
+	Data    VideoView `json:"data"`
+}
+
+// CourseAnswer is a page of a course's videos.
+type CourseAnswer struct {
+	Success    bool        `json:"success" doc:"Always true."`
+	Data       []VideoView `json:"data" nullable:"false"`
+	NextCursor *string     `json:"next_cursor" doc:"For the next page; null on the last."`
+}
+
 // VideoView is a video as callers see it: the columns of its row under their own names, and its pipeline.
 type VideoView struct {
 	ID             string         `json:"id" format:"uuid"`
@@ -70,7 +84,7 @@ func viewVideo(l postgres.Loaded) VideoView {
 func viewPipeline(p *contract.Pipeline) PipelineView {
 	if p == nil {
 		return PipelineView{
-			State: postgres.StateOf(nil),
+			State:         postgres.StateOf(nil),
 			Transcription: TranscriptionView{State: contract.Untracked},
 			Compression:   CompressionView{State: contract.Untracked},
 		}
