@@ -21,6 +21,7 @@ type grammar struct {
 	Starter     processCmd `cmd:"" group:"Processes, each of which runs until it is stopped:" help:"Run the HTTP API, which creates videos and starts their workflows."`
 	KafkaBridge processCmd `cmd:"" group:"Processes, each of which runs until it is stopped:" name:"kafkabridge" help:"Run the bridge, which turns results on Kafka into signals."`
 	Migrate     migrateCmd `cmd:"" group:"Other commands:" help:"Bring the database, and Temporal's search attributes, up to date."`
+	Probe       probeCmd   `cmd:"" group:"Other commands:" help:"Ask a process on this machine whether it is ready."`
 	Version     versionCmd `cmd:"" group:"Other commands:" help:"Print the version."`
 }
 
@@ -34,6 +35,10 @@ type migrateCmd struct {
 	SkipTemporal bool         `help:"Leave Temporal alone."`
 	PrintRoleSQL bool         `name:"print-role-sql" help:"Print the SQL of the least-privilege role that worker and starter log in as, and do nothing."`
 	Variables    kong.Plugins `embed:""`
+}
+
+type probeCmd struct {
+	Process []string `arg:"" optional:"" name:"process" enum:"worker,starter,kafkabridge" help:"What runs there, to know its address by. Needless when OPS_ADDR is set."`
 }
 
 type versionCmd struct{}
@@ -50,6 +55,12 @@ func (processCmd) Help() string {
 func (migrateCmd) Help() string {
 	return "Waits for the database, creates what is missing in it, and can be run again at any time, also by several at " +
 		"once. Where a TEMPORAL_ variable is set, creates the search attributes in that namespace as well."
+}
+
+// Help is shown by "vidflow probe --help".
+func (probeCmd) Help() string {
+	return "Prints the answer of /readyz at OPS_ADDR, and fails when the process is not ready. Meant for the health check of " +
+		"a container."
 }
 
 const versionCommand = "version"

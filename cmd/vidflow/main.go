@@ -49,6 +49,9 @@ func (l *commandLine) run(ctx context.Context, env map[string]string, stdout, st
 	if l.command == versionCommand {
 		return printVersion(stdout)
 	}
+	if l.command == probeCommand {
+		return probe(ctx, l.commands, env, stdout)
+	}
 	if l.printRoleSQL {
 		return printRoleSQL(stdout)
 	}

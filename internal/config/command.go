@@ -1,6 +1,9 @@
 package config
 
-import "slices"
+import (
+	"cmp"
+	"slices"
+)
 
 // Command is a command of the binary that is configured by the environment.
 type Command string
@@ -39,6 +42,11 @@ func (c Command) defaultOpsAddr() string {
 	default:
 		return ""
 	}
+}
+
+// OpsAddr is where a process that runs the commands in this environment answers probes; empty when neither says so.
+func OpsAddr(commands []Command, env map[string]string) string {
+	return cmp.Or(env["OPS_ADDR"], opsAddr(commands))
 }
 
 // opsAddr is the one address for commands that run together in one process: the API's where it is among them, because
