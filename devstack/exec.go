@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"os"
@@ -31,7 +32,8 @@ type execCmd struct {
 // stopTimeout bounds the way down of everything together.
 const stopTimeout = 9 * time.Second
 
-func (c *execCmd) Run(ctx context.Context) (err error) {
+func (c *execCmd) Run(sig *interrupts) (err error) {
+	ctx := sig.asked
 	if len(c.Command) > 0 && c.Command[0] == "--" {
 		c.Command = c.Command[1:]
 	}
@@ -43,7 +45,7 @@ func (c *execCmd) Run(ctx context.Context) (err error) {
 		return err
 	}
 	if c.Keep {
-		defer func() { _, _ = os.Stderr.WriteString("devstack: state and logs are in " + dir + "\n") }()
+		defer func() { note("state and logs are in " + dir) }()
 	} else {
 		defer func() { err = errors.Join(err, stack.Remove(dir)) }()
 	}
@@ -63,7 +65,7 @@ func (c *execCmd) Run(ctx context.Context) (err error) {
 	if err := servers.Start(ctx); err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, stopAll(servers)) }()
+	defer func() { err = errors.Join(err, stopAll(sig.insisted, servers)) }()
 	if err := servers.PrepareDatabase(ctx, migrate); err != nil {
 		return err
 	}
@@ -81,10 +83,10 @@ func (c *execCmd) Run(ctx context.Context) (err error) {
 	if c.Binary != "" {
 		env = env.With(envfile.Var{Name: "VIDFLOW_TEST_BINARY", Value: c.Binary})
 	}
-	return c.run(ctx, env)
+	return c.run(sig, env)
 }
 
-func (c *execCmd) run(ctx context.Context, env envfile.Vars) error {
+func (c *execCmd) run(sig *interrupts, env envfile.Vars) error {
 	cmd := exec.Command(c.Command[0], c.Command[1:]...)
 	cmd.Env = env.Environ(os.Environ())
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
@@ -94,10 +96,10 @@ func (c *execCmd) run(ctx context.Context, env envfile.Vars) error {
 	}
 	select {
 	case <-child.Done():
-	case <-ctx.Done():
+	case <-sig.asked.Done():
 	}
 	// Also when it has ended by itself: it may have left children in its group.
-	child.Stop(context.WithoutCancel(ctx),
+	child.Stop(sig.insisted,
 		process.Step{Signal: syscall.SIGINT, Wait: 3 * time.Second},
 		process.Step{Signal: syscall.SIGTERM, Wait: 2 * time.Second})
 	if code := process.ExitCode(child.Wait()); code != 0 {
@@ -118,8 +120,8 @@ func scratch() (string, error) {
 	return filepath.EvalSymlinks(dir)
 }
 
-func stopAll(servers *stack.Stack) error {
-	ctx, cancel := context.WithTimeout(context.Background(), stopTimeout)
+func stopAll(insisted context.Context, servers *stack.Stack) error {
+	ctx, cancel := context.WithTimeout(insisted, stopTimeout)
 	defer cancel()
 	return servers.Stop(ctx)
 }
@@ -129,4 +131,4 @@ func migrate(ctx context.Context, url string) error {
 	return postgres.Migrate(ctx, url, slog.New(slog.DiscardHandler))
 }
 
-func note(message string) { _, _ = os.Stderr.WriteString("devstack: " + message + "\n") }
+func note(message string) { _, _ = fmt.Fprintf(os.Stderr, "devstack: %s\n", message) }

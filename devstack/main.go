@@ -9,12 +9,15 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+	"time"
 
 	"github.com/alecthomas/kong"
 )
 
 type cli struct {
-	Exec execCmd `cmd:"" help:"Run a command, such as go test, with servers of its own that are gone when it has ended."`
+	Dev   devCmd   `cmd:"" help:"Run the whole pipeline in the foreground: servers, simulator, and the processes of vidflow."`
+	Clean cleanCmd `cmd:"" help:"Remove the state of dev."`
+	Exec  execCmd  `cmd:"" help:"Run a command, such as go test, with servers of its own that are gone when it has ended."`
 }
 
 // exitCode ends the program with the code of a child, with nothing more to say.
@@ -23,16 +26,13 @@ type exitCode int
 func (c exitCode) Error() string { return fmt.Sprintf("exit code %d", int(c)) }
 
 func main() {
-	ctx, stop := signals()
-	defer stop()
 	var app cli
 	parsed := kong.Parse(&app,
 		kong.Name("devstack"),
 		kong.Description("The development stack of vidflow."),
 		kong.UsageOnError(),
-		kong.BindTo(ctx, (*context.Context)(nil)),
 	)
-	err := parsed.Run()
+	err := parsed.Run(catchInterrupts())
 	var code exitCode
 	switch {
 	case err == nil:
@@ -44,17 +44,30 @@ func main() {
 	}
 }
 
-// signals cancels the context at the first SIGINT or SIGTERM. The second one ends the program at once; the kernel then
-// ends its children.
-func signals() (context.Context, context.CancelFunc) {
-	ctx, cancel := context.WithCancel(context.Background())
+// interrupts are what the user wants by SIGINT or SIGTERM.
+type interrupts struct {
+	// asked is cancelled by the first one: end in good order.
+	asked context.Context
+	// insisted is cancelled by the second one: end at once.
+	insisted context.Context
+}
+
+// catchInterrupts waits for signals for the rest of the program. After the second one the children are killed; should
+// the program still be there a moment later, it is killed too, and the kernel ends what is left of them.
+func catchInterrupts() *interrupts {
+	asked, ask := context.WithCancel(context.Background())
+	insisted, insist := context.WithCancel(context.Background())
 	received := make(chan os.Signal, 2) // the first asks, the second insists
 	signal.Notify(received, os.Interrupt, syscall.SIGTERM)
 	go func() {
 		<-received
-		cancel()
+		ask()
 		<-received
+		insist()
+		time.Sleep(killAfter)
 		_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
 	}()
-	return ctx, cancel
+	return &interrupts{asked: asked, insisted: insisted}
 }
+
+const killAfter = 500 * time.Millisecond

@@ -7,6 +7,7 @@ import (
 	"github.com/codeendelea/vidflow/devstack/ports"
 	"github.com/codeendelea/vidflow/devstack/postgres"
 	"github.com/codeendelea/vidflow/internal/contract"
+	"github.com/codeendelea/vidflow/workflows"
 )
 
 // What the processes of vidflow are told, beside addresses. None of the secrets protects anything.
@@ -41,7 +42,14 @@ func topics() []string {
 	}
 }
 
-func searchAttributes() map[string]enumspb.IndexedValueType { return nil }
+// searchAttributes of the workflow exist from the first start of the server on.
+func searchAttributes() map[string]enumspb.IndexedValueType {
+	attributes := map[string]enumspb.IndexedValueType{}
+	for _, key := range workflows.SearchAttributes() {
+		attributes[key.GetName()] = key.GetValueType()
+	}
+	return attributes
+}
 
 // Environment is what the processes of vidflow need to use the stack: the variables of the contract, as in production.
 func (s *Stack) Environment() envfile.Vars {
