@@ -55,7 +55,8 @@ type Claim struct {
 	// Until, on the server's clock, is when the claim runs out if it was granted, and when the others' have run out if
 	// it is busy.
 	Until time.Time
-	// Wait is how long that is from now: what a caller should go by, whose clock may differ.
+	// Wait is how long that is from the call on, by the server's clock: what a caller should go by. Counted from before
+	// the call it is on the safe side of a granted claim, counted from after it of a busy one.
 	Wait time.Duration
 }
 

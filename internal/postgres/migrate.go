@@ -4,12 +4,14 @@ import (
 	"context"
 	"database/sql"
 	"embed"
+	"errors"
 	"fmt"
 	"io/fs"
 	"log/slog"
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/stdlib"
 	"github.com/pressly/goose/v3"
 	"github.com/pressly/goose/v3/database"
@@ -41,7 +43,7 @@ func Migrate(ctx context.Context, url string, log *slog.Logger) error {
 	db.SetMaxOpenConns(4) // the lease is kept alive beside the migration
 
 	if err := createSchema(ctx, db); err != nil {
-		return wrap(err, "create the schema pipeline")
+		return wrap(mayNot(err), "create the schema pipeline")
 	}
 	provider, err := newProvider(db, log)
 	if err != nil {
@@ -49,13 +51,26 @@ func Migrate(ctx context.Context, url string, log *slog.Logger) error {
 	}
 	results, err := provider.Up(ctx)
 	if err != nil {
-		return wrap(err, "migrate the database")
+		return wrap(mayNot(err), "migrate the database")
 	}
 	for _, r := range results {
 		log.InfoContext(ctx, "Database migrated", "version", r.Source.Version, "file", r.Source.Path, "duration", r.Duration)
 	}
 	log.InfoContext(ctx, "Database schema is up to date", "version", latestVersion)
 	return nil
+}
+
+// mayNot says what a missing privilege means here.
+func mayNot(err error) error {
+	var pg *pgconn.PgError
+	if errors.As(err, &pg) && pg.Code == codeNoPrivilege {
+		return &SetupError{
+			Problem: "the login may not change the schema",
+			Mend:    "run `vidflow migrate` with a DATABASE_URL of the database's owner (on Supabase: postgres); the other commands keep the role's",
+			Err:     pg,
+		}
+	}
+	return err
 }
 
 func newProvider(db *sql.DB, log *slog.Logger) (*goose.Provider, error) {
