@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"slices"
 	"strings"
 	"sync"
@@ -26,8 +27,8 @@ func Ping(ctx context.Context, cl *kgo.Client) error {
 	if err == nil || IsSetup(err) {
 		return err
 	}
-	if setup := connectionsOf(cl).setup(); setup != nil {
-		return setup
+	if failure := connectionsOf(cl).failure(); IsSetup(failure) || errors.Is(err, io.EOF) && failure != nil {
+		err = failure
 	}
 	return fmt.Errorf("reach a Kafka broker: %w", err)
 }
@@ -94,6 +95,10 @@ const (
 // NewProbe returns a readiness probe of one client: whether a broker answered it within the last few seconds. It costs
 // at most one small request a second, however often it is called, and is safe for concurrent use.
 func NewProbe(cl *kgo.Client) func(context.Context) error {
+	return newProbe(func(ctx context.Context) error { return Ping(ctx, cl) }, time.Now)
+}
+
+func newProbe(ping func(context.Context) error, now func() time.Time) func(context.Context) error {
 	var (
 		mu    sync.Mutex
 		until time.Time
@@ -102,17 +107,17 @@ func NewProbe(cl *kgo.Client) func(context.Context) error {
 	return func(ctx context.Context) error {
 		mu.Lock()
 		defer mu.Unlock()
-		if time.Now().Before(until) {
+		if now().Before(until) {
 			return last
 		}
-		err := Ping(ctx, cl)
+		err := ping(ctx)
 		if ctx.Err() != nil {
 			return err // says something of the caller's patience alone
 		}
 		last = err
-		until = time.Now().Add(probeGoodFor)
+		until = now().Add(probeGoodFor)
 		if err != nil {
-			until = time.Now().Add(probeBadFor)
+			until = now().Add(probeBadFor)
 		}
 		return err
 	}

@@ -3,6 +3,8 @@ package kafka
 import (
 	"context"
 	"errors"
+	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"strconv"
@@ -11,6 +13,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
 // repeatAfter is how often the same failure to connect to one broker is logged again.
@@ -23,6 +26,7 @@ type connections struct {
 
 	mu       sync.Mutex
 	failures map[string]failure // by address of the broker
+	cutLogin map[string]bool    // by address: the broker cut the connection in the middle of the login
 }
 
 type failure struct {
@@ -31,17 +35,31 @@ type failure struct {
 }
 
 func newConnections(log *slog.Logger) *connections {
-	return &connections{log: log, failures: make(map[string]failure)}
+	return &connections{log: log, failures: make(map[string]failure), cutLogin: make(map[string]bool)}
 }
 
 var (
 	_ kgo.HookBrokerConnect    = (*connections)(nil)
 	_ kgo.HookBrokerDisconnect = (*connections)(nil)
+	_ kgo.HookBrokerRead       = (*connections)(nil)
 )
+
+// OnBrokerRead implements kgo.HookBrokerRead.
+func (c *connections) OnBrokerRead(meta kgo.BrokerMetadata, key int16, _ int, _, _ time.Duration, err error) {
+	if kmsg.Key(key) == kmsg.SASLAuthenticate && errors.Is(err, io.EOF) {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.cutLogin[address(meta)] = true
+	}
+}
+
+func address(meta kgo.BrokerMetadata) string {
+	return net.JoinHostPort(meta.Host, strconv.Itoa(int(meta.Port)))
+}
 
 // OnBrokerConnect implements kgo.HookBrokerConnect; it is called once the login is through as well.
 func (c *connections) OnBrokerConnect(meta kgo.BrokerMetadata, took time.Duration, _ net.Conn, err error) {
-	addr := net.JoinHostPort(meta.Host, strconv.Itoa(int(meta.Port)))
+	addr := address(meta)
 	if errors.Is(err, context.Canceled) || errors.Is(err, kgo.ErrClientClosed) {
 		return
 	}
@@ -55,6 +73,13 @@ func (c *connections) OnBrokerConnect(meta kgo.BrokerMetadata, took time.Duratio
 	err = classify(err)
 	now := time.Now()
 	c.mu.Lock()
+	if c.cutLogin[addr] {
+		// Kafka itself says that it refuses a login; some that speak its protocol just hang up, as does one that is
+		// stopped at that moment, so this is not taken for certain.
+		delete(c.cutLogin, addr)
+		err = fmt.Errorf("the broker hung up in the middle of the login, as some do that refuse it "+
+			"(KAFKA_USERNAME, KAFKA_PASSWORD, KAFKA_SASL_MECHANISM): %w", err)
+	}
 	last, again := c.failures[addr]
 	quiet := again && last.err.Error() == err.Error() && now.Sub(last.logged) < repeatAfter
 	if quiet {
@@ -75,22 +100,24 @@ func (c *connections) OnBrokerConnect(meta kgo.BrokerMetadata, took time.Duratio
 
 // OnBrokerDisconnect implements kgo.HookBrokerDisconnect.
 func (c *connections) OnBrokerDisconnect(meta kgo.BrokerMetadata, _ net.Conn) {
-	c.log.Info("Kafka broker disconnected", "broker", net.JoinHostPort(meta.Host, strconv.Itoa(int(meta.Port))))
+	c.log.Info("Kafka broker disconnected", "broker", address(meta))
 }
 
-// setup returns a failure that a person must mend, if the last attempt at any broker ended in one.
-func (c *connections) setup() error {
+// failure returns why the last attempt at any broker ended without a connection: preferably what a person must mend.
+func (c *connections) failure() error {
 	if c == nil {
 		return nil
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	var last error
 	for _, f := range c.failures {
+		last = f.err
 		if IsSetup(f.err) {
 			return f.err
 		}
 	}
-	return nil
+	return last
 }
 
 // connectionsOf finds the hook that Options gave to a client; nil for a client made otherwise.

@@ -19,7 +19,12 @@ type Header = kgo.RecordHeader
 // Producer publishes single records and waits for each. It is safe for concurrent use; records published at the same
 // time share a request.
 type Producer struct {
-	cl      *kgo.Client
+	cl *kgo.Client
+	// large publishes one record at a time, which alone holds the token. The client puts records that wait at the same time
+	// into one batch, and the broker measures the batch: two records that are each within its limit may be beyond it
+	// together.
+	large   *kgo.Client
+	token   chan struct{}
 	timeout time.Duration
 	log     *slog.Logger
 	probe   func(context.Context) error
@@ -28,20 +33,28 @@ type Producer struct {
 // NewProducer does not connect yet. The role names the client in the log.
 func NewProducer(cfg Config, log *slog.Logger, role string) (*Producer, error) {
 	cfg = cfg.withDefaults()
-	cl, err := NewClient(cfg, log, role,
+	opts := []kgo.Opt{
 		kgo.RequiredAcks(kgo.AllISRAcks()),
-		kgo.ProducerBatchMaxBytes(clientMaxBytes),
 		kgo.ProduceRequestTimeout(cfg.RequestTimeout),
 		kgo.RecordRetries(max(cfg.Retries, 1)),
 		kgo.ProducerLinger(0),
 		// A caller that gives up gets its answer: "in doubt". What it then publishes again may be there twice, and
 		// carries the same idempotency key. The other choice is to let given-up records pile up behind a dead broker.
 		kgo.AllowIdempotentProduceCancellation(),
-	)
+	}
+	cl, err := NewClient(cfg, log, role, opts...)
 	if err != nil {
 		return nil, err
 	}
-	return &Producer{cl: cl, timeout: 2 * cfg.RequestTimeout, log: log, probe: NewProbe(cl)}, nil
+	large, err := NewClient(cfg, log, role+" (large)", append(opts, kgo.ProducerBatchMaxBytes(clientMaxBytes))...)
+	if err != nil {
+		cl.Close()
+		return nil, err
+	}
+	return &Producer{
+		cl: cl, large: large, token: make(chan struct{}, 1),
+		timeout: 2 * cfg.RequestTimeout, log: log, probe: NewProbe(cl),
+	}, nil
 }
 
 // Publish returns once all in-sync replicas have the record. Within the client retries repeat nothing; when Publish
@@ -55,15 +68,10 @@ func (p *Producer) Publish(
 		ctx, cancel = context.WithTimeout(ctx, p.timeout)
 		defer cancel()
 	}
-	record := func() *kgo.Record {
-		return &kgo.Record{Topic: topic, Key: key, Value: value, Headers: headers}
-	}
-	r, err := p.cl.ProduceSync(ctx, record()).First()
-	if errors.Is(err, kerr.UnknownTopicID) {
-		// The topic was made anew since this client saw it: forget it, and the record goes to the new one.
-		p.log.Warn("Kafka topic was made anew", "topic", topic)
-		p.cl.PurgeTopicsFromProducing(topic)
-		r, err = p.cl.ProduceSync(ctx, record()).First()
+	record := kgo.Record{Topic: topic, Key: key, Value: value, Headers: headers}
+	r, err := p.produce(ctx, p.cl, record)
+	if tooLarge(err) {
+		r, err = p.produceAlone(ctx, record)
 	}
 	if err != nil {
 		return 0, 0, p.explain(topic, len(value), err)
@@ -76,16 +84,42 @@ func (p *Producer) Publish(
 	return r.Partition, r.Offset, nil
 }
 
+func (p *Producer) produce(ctx context.Context, cl *kgo.Client, record kgo.Record) (*kgo.Record, error) {
+	first := record
+	r, err := cl.ProduceSync(ctx, &first).First()
+	if errors.Is(err, kerr.UnknownTopicID) {
+		// The topic was made anew since this client saw it: forget it, and the record goes to the new one.
+		p.log.Warn("Kafka topic was made anew", "topic", record.Topic)
+		cl.PurgeTopicsFromProducing(record.Topic)
+		r, err = cl.ProduceSync(ctx, &record).First()
+	}
+	return r, err
+}
+
+func (p *Producer) produceAlone(ctx context.Context, record kgo.Record) (*kgo.Record, error) {
+	select {
+	case p.token <- struct{}{}:
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	defer func() { <-p.token }()
+	return p.produce(ctx, p.large, record)
+}
+
+func tooLarge(err error) bool {
+	return errors.Is(err, kerr.MessageTooLarge) || errors.Is(err, kerr.RecordListTooLarge)
+}
+
 func (p *Producer) explain(topic string, size int, err error) error {
 	switch {
-	case errors.Is(err, kerr.MessageTooLarge), errors.Is(err, kerr.RecordListTooLarge):
+	case tooLarge(err):
 		return fmt.Errorf("publish %d bytes to topic %s: %w: %w", size, topic, ErrTooLarge, err)
 	case errors.Is(err, kerr.UnknownTopicOrPartition):
 		return fmt.Errorf("publish: %w", setupError(fmt.Sprintf("Kafka topic %s is missing", topic), err))
 	}
 	err = classify(err)
-	if setup := connectionsOf(p.cl).setup(); setup != nil && !IsSetup(err) {
-		err = fmt.Errorf("%w (%w)", setup, err)
+	if failure := connectionsOf(p.cl).failure(); failure != nil && !IsSetup(err) {
+		err = fmt.Errorf("%w (%w)", failure, err)
 	}
 	return fmt.Errorf("publish to topic %s: %w", topic, err)
 }
@@ -98,5 +132,8 @@ func (p *Producer) CheckTopics(ctx context.Context, topics ...string) error {
 // Ready is the probe of the producer's client.
 func (p *Producer) Ready(ctx context.Context) error { return p.probe(ctx) }
 
-// Close ends the client; what is being published fails.
-func (p *Producer) Close() { p.cl.Close() }
+// Close ends the clients; what is being published fails.
+func (p *Producer) Close() {
+	p.cl.Close()
+	p.large.Close()
+}
