@@ -65,6 +65,13 @@ func DefaultBehaviour() Behaviour {
 	}
 }
 
+// clone shares nothing with b.
+func (b Behaviour) clone() Behaviour {
+	b.TranscriptForms = slices.Clone(b.TranscriptForms)
+	b.CompressionForms = slices.Clone(b.CompressionForms)
+	return b
+}
+
 // check says everything that is wrong.
 func (b Behaviour) check() error {
 	var errs []error

@@ -1,7 +1,6 @@
 package simulator
 
 import (
-	"cmp"
 	"crypto/sha256"
 	"fmt"
 	"math/rand/v2"
@@ -53,7 +52,7 @@ func (b Behaviour) plan(seed uint64, r *kgo.Record, request contract.Request, no
 	}
 	draw(true, string(b.TranscriptForm(request.VideoID)), b.TranscriptionDelay, b.SilentTranscriptions)
 	draw(false, string(b.CompressionForm(request.VideoID)), b.CompressionDelay, b.SilentCompressions)
-	slices.SortStableFunc(answers, func(a, b answer) int { return cmp.Or(a.due.Compare(b.due)) })
+	slices.SortStableFunc(answers, func(a, b answer) int { return a.due.Compare(b.due) })
 	return answers
 }
 

@@ -113,7 +113,7 @@ func (s *Simulator) Behave(b Behaviour) error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.behaviour = b
+	s.behaviour = b.clone()
 	return nil
 }
 
@@ -121,7 +121,7 @@ func (s *Simulator) Behave(b Behaviour) error {
 func (s *Simulator) Behaviour() Behaviour {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.behaviour
+	return s.behaviour.clone()
 }
 
 // Run answers requests until ctx is cancelled and the answers being sent have been sent. Those that wait for their time
