@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/url"
@@ -44,6 +45,15 @@ type Config struct {
 	// MaxConns is how many connections may be open at once; 32 when zero. Further calls wait for one.
 	MaxConns int
 }
+
+// String leaves the key out, as do GoString and LogValue.
+func (c Config) String() string { return fmt.Sprintf("storage %s, bucket %s", c.URL, c.Bucket) }
+
+// GoString is for %#v.
+func (c Config) GoString() string { return c.String() }
+
+// LogValue is for slog.
+func (c Config) LogValue() slog.Value { return slog.StringValue(c.String()) }
 
 // Client stores objects of one bucket. It is safe for concurrent use and retries nothing.
 type Client struct {
@@ -89,6 +99,15 @@ func New(cfg Config) (*Client, error) {
 
 // Close closes the idle connections.
 func (c *Client) Close() { c.transport.CloseIdleConnections() }
+
+// String leaves the key out, as do GoString and LogValue.
+func (c *Client) String() string { return fmt.Sprintf("storage %s, bucket %s", c.base, c.bucket) }
+
+// GoString is for %#v.
+func (c *Client) GoString() string { return c.String() }
+
+// LogValue is for slog.
+func (c *Client) LogValue() slog.Value { return slog.StringValue(c.String()) }
 
 // Put stores body, a JSON document, at path, whether or not there is an object already. It is idempotent. When its
 // error is in doubt (Error.InDoubt) the upload may land at any later time.

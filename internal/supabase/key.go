@@ -4,12 +4,11 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"errors"
-	"log/slog"
 	"net/http"
 	"strings"
 )
 
-// key is a service key. It hides its value from logs and messages.
+// key is a service key. Client and Config hide it from logs.
 type key struct {
 	value string
 	// opaque is a key of the newer kind, which is no JWT.
@@ -44,15 +43,6 @@ func (k key) authorize(h http.Header) {
 
 // scrub takes the key out of a message that came from elsewhere.
 func (k key) scrub(s string) string { return strings.ReplaceAll(s, k.value, "[key]") }
-
-// String hides the key.
-func (k key) String() string { return "[key]" }
-
-// GoString hides the key from %#v.
-func (k key) GoString() string { return "[key]" }
-
-// LogValue hides the key.
-func (k key) LogValue() slog.Value { return slog.StringValue("[key]") }
 
 // role is the claim of a JWT, unverified; empty when there is none.
 func role(token string) string {
