@@ -39,12 +39,16 @@ var openers = map[config.Command]func(context.Context, *config.Config, *slog.Log
 func serve(ctx context.Context, processes []config.Command, cfg *config.Config, log *slog.Logger) error {
 	b := buildInfo()
 	log.Info("vidflow starts", "version", b.Version, "revision", b.Revision, "processes", processes)
-	ops := process.NewOps(process.OpsOptions{
+	ops, err := process.NewOps(process.OpsOptions{
 		Addr:     cfg.Process.OpsAddr,
 		Profiles: cfg.Process.PPROF,
 		Redact:   cfg.Redactor().Redact,
 		Log:      log,
 	})
+	if err != nil {
+		return err
+	}
+	defer ops.Close()
 	var all closers
 	var parts []process.Part
 	for _, command := range processes {
@@ -57,7 +61,7 @@ func serve(ctx context.Context, processes []config.Command, cfg *config.Config, 
 		}
 		parts = append(parts, part)
 	}
-	err := process.Run(ctx, process.Options{Log: log, Ops: ops, ShutdownTimeout: cfg.Process.ShutdownTimeout}, parts...)
+	err = process.Run(ctx, process.Options{Log: log, Ops: ops, ShutdownTimeout: cfg.Process.ShutdownTimeout}, parts...)
 	if !errors.Is(err, process.ErrLeftBehind) { // else closing would wait for what did not end
 		all.close()
 	}

@@ -34,10 +34,10 @@ type OpsOptions struct {
 
 // Ops answers probes: /healthz, which depends on nothing, and /readyz, which names the state of each thing that is needed.
 type Ops struct {
-	o        OpsOptions
-	listener net.Listener
-	server   *http.Server
-	served   chan struct{}
+	o      OpsOptions
+	addr   string
+	server *http.Server
+	served chan struct{} // closed when nothing is served any more
 
 	mu       sync.Mutex // held while checks run: one flight at a time
 	parts    []Part
@@ -46,12 +46,16 @@ type Ops struct {
 	lastAt   time.Time
 }
 
-// NewOps makes the server; Run runs it.
-func NewOps(o OpsOptions) *Ops {
+// NewOps opens the port and answers at once; nothing is ready until Run has been told what there is. Close it at the end.
+func NewOps(o OpsOptions) (*Ops, error) {
 	if o.Redact == nil {
 		o.Redact = func(s string) string { return s }
 	}
-	ops := &Ops{o: o, served: make(chan struct{})}
+	listener, err := net.Listen("tcp", o.Addr)
+	if err != nil {
+		return nil, fmt.Errorf("serve probes at OPS_ADDR %s: %w", o.Addr, err)
+	}
+	ops := &Ops{o: o, addr: listener.Addr().String(), served: make(chan struct{})}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", ops.healthz)
 	mux.HandleFunc("GET /readyz", ops.readyz)
@@ -67,7 +71,14 @@ func NewOps(o OpsOptions) *Ops {
 		ReadHeaderTimeout: 5 * time.Second,
 		ErrorLog:          slog.NewLogLogger(o.Log.Handler(), slog.LevelWarn),
 	}
-	return ops
+	o.Log.Info("probes are served", "ops_addr", ops.addr)
+	go func() {
+		defer close(ops.served)
+		if err := ops.server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+			o.Log.Error("probes are no longer served", "error", err)
+		}
+	}()
+	return ops, nil
 }
 
 // Readiness is the answer of /readyz.
@@ -199,6 +210,9 @@ func (o *Ops) judge(checks []CheckResult) Readiness {
 			worsen(check.Required)
 		}
 	}
+	if len(o.parts) == 0 {
+		r.Status = StatusNotReady // nothing has begun yet
+	}
 	serves := o.serves()
 	for _, part := range o.parts {
 		state := o.statuses.get(part.Name)
@@ -220,23 +234,6 @@ func (o *Ops) serves() bool {
 	return false
 }
 
-// listen opens the port and begins to answer.
-func (o *Ops) listen() error {
-	listener, err := net.Listen("tcp", o.o.Addr)
-	if err != nil {
-		return fmt.Errorf("serve probes at OPS_ADDR %s: %w", o.o.Addr, err)
-	}
-	o.listener = listener
-	o.o.Log.Info("probes are served", "ops_addr", listener.Addr().String())
-	go func() {
-		defer close(o.served)
-		if err := o.server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
-			o.o.Log.Error("probes are no longer served", "error", err)
-		}
-	}()
-	return nil
-}
-
 // expect says what there is to be ready.
 func (o *Ops) expect(parts []Part) *statuses {
 	s := &statuses{of: make(map[string]state)}
@@ -245,12 +242,15 @@ func (o *Ops) expect(parts []Part) *statuses {
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.parts, o.statuses = parts, s
+	o.parts, o.statuses, o.lastAt = parts, s, time.Time{}
 	return s
 }
 
-// close cuts what is still asked, and returns when nothing answers any more.
-func (o *Ops) close() {
+// Addr is where probes are answered, host:port.
+func (o *Ops) Addr() string { return o.addr }
+
+// Close cuts what is still asked, and returns when nothing answers any more.
+func (o *Ops) Close() {
 	_ = o.server.Close()
 	<-o.served
 }

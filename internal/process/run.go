@@ -1,6 +1,7 @@
 package process
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -34,23 +35,22 @@ type Part struct {
 // Options of Run.
 type Options struct {
 	Log *slog.Logger
-	// Ops answers probes from before the first part waits for its needs until after the last has ended.
+	// Ops is told of the parts and what becomes of them.
 	Ops *Ops
 	// ShutdownTimeout is how long the parts may take to end once ctx is cancelled. They must keep it themselves; five
 	// seconds later Run returns without them.
 	ShutdownTimeout time.Duration
+
+	grace time.Duration // graceAfterLimit, shorter in tests
 }
 
 // Run runs the parts until ctx is cancelled or one of them fails, which ends the others. It returns nil when all ended
 // cleanly after ctx was cancelled.
 func Run(ctx context.Context, o Options, parts ...Part) error {
 	status := o.Ops.expect(parts)
-	if err := o.Ops.listen(); err != nil {
-		return err
-	}
-	defer o.Ops.close()
 
-	group, ctx := errgroup.WithContext(ctx)
+	told := ctx
+	group, ctx := errgroup.WithContext(told)
 	for _, part := range parts {
 		group.Go(func() error {
 			defer status.set(part.Name, ended)
@@ -66,13 +66,17 @@ func Run(ctx context.Context, o Options, parts ...Part) error {
 	case <-ctx.Done():
 		status.stop()
 	}
-	limit := time.NewTimer(o.ShutdownTimeout + graceAfterLimit)
+	limit := time.NewTimer(o.ShutdownTimeout + cmp.Or(o.grace, graceAfterLimit))
 	defer limit.Stop()
 	select {
 	case err := <-result:
 		return err
 	case <-limit.C:
-		return fmt.Errorf("%s: %w of %s", strings.Join(status.open(), ", "), ErrLeftBehind, o.ShutdownTimeout)
+		err := fmt.Errorf("%s: %w of %s", strings.Join(status.open(), ", "), ErrLeftBehind, o.ShutdownTimeout)
+		if told.Err() == nil {
+			err = errors.Join(context.Cause(ctx), err) // it was a failure of another part that began the end
+		}
+		return err
 	}
 }
 

@@ -37,9 +37,7 @@ func waitFor(ctx context.Context, log *slog.Logger, check Check) error {
 		err := probe(ctx, check, probeTimeout)
 		switch {
 		case err == nil:
-			if !said.IsZero() {
-				log.Info(check.Name+" is there", "after", time.Since(started).Round(time.Millisecond))
-			}
+			log.Info(check.Name+" is there", "after", time.Since(started).Round(time.Millisecond))
 			return nil
 		case ctx.Err() != nil:
 			return context.Cause(ctx)

@@ -80,36 +80,41 @@ func (o Options) console() slog.Handler {
 	}
 	return tint.NewHandler(o.Console, &tint.Options{
 		Level:       o.Level,
-		ReplaceAttr: o.replaceAttr(),
+		ReplaceAttr: o.replaceAttr,
 		TimeFormat:  "15:04:05.000",
 		NoColor:     o.NoColor || !terminal,
 	})
 }
 
 func (o Options) handler(level slog.Level) *slog.HandlerOptions {
-	return &slog.HandlerOptions{Level: level, ReplaceAttr: o.replaceAttr()}
+	return &slog.HandlerOptions{Level: level, ReplaceAttr: o.replaceAttr}
 }
 
-// replaceAttr redacts. It is the second line of defence: secrets are of a type that hides itself, but libraries put what
-// they were given into their errors.
-func (o Options) replaceAttr() func([]string, slog.Attr) slog.Attr {
-	if o.Redact == nil {
-		return nil
-	}
-	return func(_ []string, a slog.Attr) slog.Attr {
-		switch a.Value.Kind() {
-		case slog.KindString:
-			a.Value = slog.StringValue(o.Redact(a.Value.String()))
-		case slog.KindAny:
-			switch v := a.Value.Any().(type) {
-			case error:
-				a.Value = slog.StringValue(o.Redact(v.Error()))
-			case fmt.Stringer:
-				a.Value = slog.StringValue(o.Redact(v.String()))
-			}
+// replaceAttr redacts, and writes durations as people do in JSON too: "1.5s" and not 1500000000. Redacting is the second
+// line of defence: secrets are of a type that hides itself, but libraries put what they were given into their errors.
+func (o Options) replaceAttr(_ []string, a slog.Attr) slog.Attr {
+	switch a.Value.Kind() {
+	case slog.KindString:
+		a.Value = slog.StringValue(o.redact(a.Value.String()))
+	case slog.KindDuration:
+		a.Value = slog.StringValue(a.Value.Duration().String())
+	case slog.KindAny:
+		switch v := a.Value.Any().(type) {
+		case error:
+			a.Value = slog.StringValue(o.redact(v.Error()))
+		case slog.Level, *slog.Source: // what the handlers themselves write
+		case fmt.Stringer:
+			a.Value = slog.StringValue(o.redact(v.String()))
 		}
-		return a
 	}
+	return a
+}
+
+func (o Options) redact(s string) string {
+	if o.Redact == nil {
+		return s
+	}
+	return o.Redact(s)
 }
 
 // prepare makes the directory and finds out whether it can be written to: the files are opened only at the first record,
