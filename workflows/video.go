@@ -173,21 +173,17 @@ func (v *video) stopped(ctx workflow.Context) (VideoResult, error) {
 
 func (v *video) result() (VideoResult, error) {
 	var reasons []string
-	kind := ""
+	kind := ErrCompressionGivenUp
 	for _, g := range v.gaveUp {
 		if v.missing() || !v.givenUp(g.Track) {
 			continue // deleted, or answered after all
 		}
 		reasons = append(reasons, g.Reason)
-		if kind != "" {
-			continue
-		}
-		kind = ErrTranscriptionGivenUp
-		if g.Track == contract.CompressionTrack {
-			kind = ErrCompressionGivenUp
+		if g.Track == contract.TranscriptionTrack {
+			kind = ErrTranscriptionGivenUp
 		}
 	}
-	if kind != "" {
+	if len(reasons) > 0 {
 		return VideoResult{}, temporal.NewNonRetryableApplicationError(strings.Join(reasons, " "), kind, nil, v.state())
 	}
 	return VideoResult{Missing: v.plan.Missing, Transcription: v.plan.Transcription, Compression: v.plan.Compression}, nil
