@@ -143,6 +143,9 @@ func parse(line []byte) (slog.Record, error) {
 	return record, nil
 }
 
+// durations are the attributes that slog's JSON writes as nanoseconds.
+var durations = map[string]bool{"duration": true, "took": true, "pause": true, "delay": true, "age": true}
+
 func attr(name string, raw json.RawMessage) slog.Attr {
 	var text string
 	if json.Unmarshal(raw, &text) == nil {
@@ -150,6 +153,10 @@ func attr(name string, raw json.RawMessage) slog.Attr {
 			return tint.Err(errors.New(text))
 		}
 		return slog.String(name, text)
+	}
+	var nanoseconds int64
+	if durations[name] && json.Unmarshal(raw, &nanoseconds) == nil {
+		return slog.Duration(name, time.Duration(nanoseconds))
 	}
 	return slog.String(name, string(raw))
 }
