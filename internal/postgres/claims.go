@@ -65,7 +65,7 @@ type Claim struct {
 func (s *Store) Claim(ctx context.Context, id contract.VideoID, token uuid.UUID, pos contract.Position, ttl time.Duration) (Claim, error) {
 	c, err := s.claim(ctx, id, token, pos, ttl)
 	if err == nil && c.Outcome == Gone {
-		err = s.seesAllVideos(ctx)
+		err = s.unfiltered(ctx)
 	}
 	if err != nil {
 		return Claim{}, wrap(err, "claim the transcript of video %s", id)

@@ -64,14 +64,14 @@ func (s *Store) ApplyCompression(ctx context.Context, id contract.VideoID, pos c
 	case changed:
 		return Applied, *p, nil
 	case p == nil:
-		err, p = s.seesAllVideos(ctx), &contract.Pipeline{}
+		err, p = s.unfiltered(ctx), &contract.Pipeline{}
 	case p.DeletedAt != nil:
 	case pos.Same(p.Compression.Position):
 		return Applied, *p, nil
 	case !pos.Newer(p.Compression.Position):
 		return Superseded, *p, nil
 	default: // its row is not there
-		err = s.seesAllVideos(ctx)
+		err = s.unfiltered(ctx)
 	}
 	if err != nil {
 		return "", contract.Pipeline{}, fmt.Errorf("set the compressed video of video %s: %w", id, err)

@@ -73,7 +73,7 @@ func (s *Store) Video(ctx context.Context, id contract.VideoID) (Loaded, error) 
 }
 
 // LoadPipeline reads what a run starts from. A video that was created elsewhere gets its row in the pipeline, with both
-// tracks untracked. Before it says that a row is not there it makes sure that the login would see it.
+// tracks untracked.
 func (s *Store) LoadPipeline(ctx context.Context, id contract.VideoID) (Loaded, error) {
 	l, err := s.load(ctx, id)
 	if err == nil && l.Video != nil && l.Pipeline == nil {
@@ -81,16 +81,17 @@ func (s *Store) LoadPipeline(ctx context.Context, id contract.VideoID) (Loaded, 
 			l, err = s.load(ctx, id)
 		}
 	}
-	if err == nil && l.Video == nil {
-		err = s.seesAllVideos(ctx)
-	}
 	return l, wrap(err, "load the pipeline of video %s", id)
 }
 
 func (s *Store) load(ctx context.Context, id contract.VideoID) (Loaded, error) {
 	ctx, cancel := s.bound(ctx)
 	defer cancel()
-	return scanLoaded(s.pool.QueryRow(ctx, selectVideo, string(id)))
+	l, err := scanLoaded(s.pool.QueryRow(ctx, selectVideo, string(id)))
+	if err == nil && l.Video == nil {
+		err = s.unfiltered(ctx)
+	}
+	return l, err
 }
 
 const selectVideo = `
@@ -202,7 +203,7 @@ func (s *Store) Course(ctx context.Context, courseID string) (Course, error) {
 		from public.courses c left join public.lecturers l on l.id = c.lecturer_id
 		where c.id = $1::uuid`, courseID).Scan(&c.ID, &c.OwnerID)
 	if errors.Is(err, pgx.ErrNoRows) {
-		return Course{}, ErrNoCourse
+		err = s.absent(ctx, ErrNoCourse)
 	}
 	return c, wrap(err, "read course %s", courseID)
 }
@@ -219,7 +220,7 @@ func (s *Store) Owner(ctx context.Context, id contract.VideoID) (Course, error) 
 		left join public.lecturers l on l.id = c.lecturer_id
 		where v.id = $1::uuid`, string(id)).Scan(&c.ID, &c.OwnerID)
 	if errors.Is(err, pgx.ErrNoRows) {
-		return Course{}, ErrNoVideo
+		err = s.absent(ctx, ErrNoVideo)
 	}
 	return c, wrap(err, "read the owner of video %s", id)
 }
@@ -235,7 +236,7 @@ func (s *Store) UserRole(ctx context.Context, userID string) (string, error) {
 	var role string
 	err := s.pool.QueryRow(ctx, `select coalesce(role::text, '') from public.users where id = $1::uuid`, userID).Scan(&role)
 	if errors.Is(err, pgx.ErrNoRows) {
-		return "", ErrNoUser
+		err = s.absent(ctx, ErrNoUser)
 	}
 	return role, wrap(err, "read the role of user %s", userID)
 }
