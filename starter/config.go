@@ -14,6 +14,7 @@ const (
 	defaultRelayInterval   = 5 * time.Second
 	defaultRelayWorkers    = 16
 	defaultTerminateAfter  = time.Minute
+	defaultHouseInterval   = time.Minute
 	defaultRetryTimeout    = 5 * time.Second
 	defaultPublishTimeout  = 10 * time.Second
 
@@ -67,6 +68,8 @@ type Config struct {
 	RelayInterval time.Duration
 	// RelayWorkers is how many intents the relay carries out at once. Default 16.
 	RelayWorkers int
+	// HouseInterval is how often vanished rows are looked for, and what has expired is swept. Default one minute.
+	HouseInterval time.Duration
 	// TerminateAfter is how long the run of a deleted video has to end by itself. Default one minute.
 	TerminateAfter time.Duration
 
@@ -83,6 +86,7 @@ func (c Config) withDefaults() Config {
 	setDefault(&c.RetryTimeout, defaultRetryTimeout)
 	setDefault(&c.RelayInterval, defaultRelayInterval)
 	setDefault(&c.RelayWorkers, defaultRelayWorkers)
+	setDefault(&c.HouseInterval, defaultHouseInterval)
 	setDefault(&c.TerminateAfter, defaultTerminateAfter)
 	setDefault(&c.ShutdownTimeout, defaultShutdownTimeout)
 	return c

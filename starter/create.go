@@ -22,12 +22,12 @@ type newVideo struct {
 
 	Title          string         `json:"title" minLength:"3" maxLength:"255" example:"Graphs, part 1" doc:"In characters, not bytes."`
 	Description    string         `json:"description" minLength:"10" maxLength:"2000" example:"Paths, cycles and trees."`
-	CameraVideoURL string         `json:"camera_video_url" format:"uri" maxLength:"4096" example:"https://cdn.example.com/raw/graphs-1.mp4" doc:"The recording, http(s)."`
+	CameraVideoURL string         `json:"camera_video_url" format:"uri" example:"https://cdn.example.com/raw/graphs-1.mp4" doc:"The recording, http(s)."`
 	Level          contract.Level `json:"level" enum:"beginner,intermediate,advanced"`
-	ThumbnailURL   *string        `json:"thumbnail_url,omitempty" nullable:"true" format:"uri" maxLength:"4096"`
-	SnapshotURL    *string        `json:"snapshot_url,omitempty" nullable:"true" format:"uri" maxLength:"4096"`
-	EventURL       *string        `json:"event_url,omitempty" nullable:"true" format:"uri" maxLength:"4096"`
-	TranscriptURL  *string        `json:"transcript_url,omitempty" nullable:"true" format:"uri" maxLength:"4096" doc:"A transcription is asked for all the same."`
+	ThumbnailURL   *string        `json:"thumbnail_url,omitempty" nullable:"true" format:"uri"`
+	SnapshotURL    *string        `json:"snapshot_url,omitempty" nullable:"true" format:"uri"`
+	EventURL       *string        `json:"event_url,omitempty" nullable:"true" format:"uri"`
+	TranscriptURL  *string        `json:"transcript_url,omitempty" nullable:"true" format:"uri" doc:"A transcription is asked for all the same."`
 	IsPublic       *bool          `json:"ispublic,omitempty" nullable:"true" default:"false"`
 }
 

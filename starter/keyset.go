@@ -20,7 +20,7 @@ const supabaseAudience = "authenticated"
 var errKeySetAway = errors.New("the key set could not be fetched yet")
 
 // keySet checks tokens of Supabase Auth by its public keys. It fetches them when the first token comes, again every ten
-// minutes, and, at most every ten seconds, when a token names a key it does not know.
+// minutes, and, at most every five seconds, when a token names a key it does not know.
 type keySet struct {
 	parser *jwt.Parser
 	keys   func() (keyfunc.Keyfunc, error)
@@ -40,7 +40,7 @@ func newKeySet(ctx context.Context, address string, failed func(error)) (*keySet
 			return keyfunc.NewDefaultOverrideCtx(ctx, []string{address}, keyfunc.Override{
 				HTTPTimeout:       5 * time.Second,
 				RefreshInterval:   10 * time.Minute,
-				RefreshUnknownKID: rate.NewLimiter(rate.Every(10*time.Second), 1),
+				RefreshUnknownKID: rate.NewLimiter(rate.Every(5*time.Second), 1),
 				// Who names an unknown key between two refreshes is refused at once instead of being kept waiting.
 				RateLimitWaitMax: time.Millisecond,
 				RefreshErrorHandlerFunc: func(string) func(context.Context, error) {

@@ -28,10 +28,9 @@ const (
 	// Pauses between attempts at one intent: doubled from the first up to the longest, with some jitter.
 	firstPause, longestPause = time.Second, 30 * time.Second
 
-	// houseInterval is how often vanished rows are looked for and what has expired is swept.
-	houseInterval = time.Minute
-	vanishedPage  = 2000
-	sweepBatch    = 1000
+	// Bounds of one statement when vanished rows are looked for, and when what has expired is swept.
+	vanishedPage = 2000
+	sweepBatch   = 1000
 )
 
 // IntentStore keeps the intents to run and to clean up, and says when a deleted video's object may be removed.
@@ -66,6 +65,7 @@ type Relay struct {
 	log      *slog.Logger
 
 	interval       time.Duration
+	houseInterval  time.Duration
 	terminateAfter time.Duration
 	grace          time.Duration
 
@@ -76,7 +76,7 @@ type Relay struct {
 func newRelay(store IntentStore, temporal Temporal, objects Objects, cfg Config, log *slog.Logger) *Relay {
 	return &Relay{
 		store: store, temporal: temporal, objects: objects, log: log,
-		interval: cfg.RelayInterval, terminateAfter: cfg.TerminateAfter, grace: cfg.ShutdownTimeout,
+		interval: cfg.RelayInterval, houseInterval: cfg.HouseInterval, terminateAfter: cfg.TerminateAfter, grace: cfg.ShutdownTimeout,
 		wake: make(chan struct{}, 1), workers: make(chan struct{}, cfg.RelayWorkers),
 	}
 }
@@ -291,7 +291,7 @@ func (e *notYet) Error() string { return e.what }
 // and sweeps what has expired.
 func (r *Relay) keepHouse(ctx context.Context) {
 	// Not at once: instances that start together should not all look together.
-	timer := time.NewTimer(jitter(houseInterval / 4))
+	timer := time.NewTimer(jitter(r.houseInterval / 4))
 	defer timer.Stop()
 	for {
 		select {
@@ -300,7 +300,7 @@ func (r *Relay) keepHouse(ctx context.Context) {
 		case <-timer.C:
 			r.findVanished(ctx)
 			r.sweep(ctx)
-			timer.Reset(jitter(houseInterval))
+			timer.Reset(jitter(r.houseInterval))
 		}
 	}
 }

@@ -389,3 +389,5 @@ func (b *logBuffer) String() string {
 }
 
 func pipelineOf(id fmt.Stringer) string { return "/api/videos/" + id.String() + "/pipeline" }
+
+var discard = slog.New(slog.DiscardHandler)
