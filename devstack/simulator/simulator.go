@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 
@@ -125,8 +126,68 @@ func (s *Simulator) Behaviour() Behaviour {
 }
 
 // Run answers requests until ctx is cancelled and the answers being sent have been sent. Those that wait for their time
-// are answered by the next run: what is committed is answered, and nothing else.
+// are answered by the next run: what is committed is answered, and nothing else. A topic of requests that is made anew is
+// answered from its start.
 func (s *Simulator) Run(ctx context.Context) error {
+	for {
+		known, ok := s.await(ctx, func(kadm.TopicID) bool { return true })
+		if !ok {
+			return nil
+		}
+		one, stop := context.WithCancel(ctx)
+		var watching sync.WaitGroup
+		watching.Go(func() {
+			defer stop()
+			s.await(one, func(id kadm.TopicID) bool { return id != known })
+		})
+		err := s.consume(one)
+		stop()
+		watching.Wait()
+		if err != nil || ctx.Err() != nil {
+			return err
+		}
+		s.log.Warn("Kafka topic was made anew", "topic", s.cfg.RequestTopic)
+		s.forget(ctx)
+	}
+}
+
+// watchEvery is how often the topic of requests is looked at.
+const watchEvery = time.Second
+
+// await looks at the topic of requests until its id is a wanted one, and returns that; false when ctx ended before.
+func (s *Simulator) await(ctx context.Context, wanted func(kadm.TopicID) bool) (kadm.TopicID, bool) {
+	admin := kadm.NewClient(s.producer)
+	for {
+		topics, err := admin.ListTopics(ctx, s.cfg.RequestTopic)
+		if err == nil {
+			err = topics.Error()
+		}
+		topic, ok := topics[s.cfg.RequestTopic]
+		switch {
+		case ctx.Err() != nil:
+			return kadm.TopicID{}, false
+		case err != nil:
+			s.log.Debug("Kafka topic is not there", "topic", s.cfg.RequestTopic, "error", err)
+		case ok && wanted(topic.ID):
+			return topic.ID, true
+		}
+		if !sleep(ctx, watchEvery) {
+			return kadm.TopicID{}, false
+		}
+	}
+}
+
+// forget drops what was acknowledged of a topic that is gone.
+func (s *Simulator) forget(ctx context.Context) {
+	var topics kadm.TopicsSet
+	topics.Add(s.cfg.RequestTopic)
+	if _, err := kadm.NewClient(s.producer).DeleteOffsets(ctx, s.cfg.Group, topics); err != nil {
+		s.log.Warn("Kafka offsets of the old topic could not be dropped", "topic", s.cfg.RequestTopic, "error", err)
+	}
+}
+
+// consume answers the requests of one topic until ctx ends.
+func (s *Simulator) consume(ctx context.Context) error {
 	var answering sync.WaitGroup
 	var consumer *kgo.Client
 	requests := newProgress(func(r *kgo.Record) { consumer.MarkCommitRecords(r) })
@@ -273,7 +334,13 @@ func (s *Simulator) send(ctx context.Context, id contract.VideoID, a answer) (Se
 	sending, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
 	defer context.AfterFunc(ctx, func() { time.AfterFunc(sendGrace, cancel) })()
-	if err := s.producer.ProduceSync(sending, r).FirstErr(); err != nil {
+	err := s.producer.ProduceSync(sending, r).FirstErr()
+	for errors.Is(err, kerr.UnknownTopicID) && sending.Err() == nil {
+		// The topic was made anew. A producer does not get over that by itself.
+		s.producer.PurgeTopicsFromProducing(r.Topic)
+		err = s.producer.ProduceSync(sending, r).FirstErr()
+	}
+	if err != nil {
 		return Sent{}, fmt.Errorf("send to %s: %w", r.Topic, err)
 	}
 	count.Add(1)

@@ -417,6 +417,52 @@ func TestClientLateUpload(t *testing.T) {
 	}
 }
 
+// Reading and deleting have the same troubles.
+func TestClientErrorsOfOtherCalls(t *testing.T) {
+	t.Parallel()
+	lost, cut := failure{Temporary: true, InDoubt: true}, failure{Temporary: true, InDoubt: true}
+	rows := map[string]struct {
+		fault   storage.Fault
+		want    failure
+		removed bool
+	}{
+		"read that is cut": {storage.Fault{Kind: storage.Half, Op: storage.OpRead}, cut, false},
+		// Twice, because Go sends a GET again that fails on a connection that was used before.
+		"read that is dropped":   {storage.Fault{Kind: storage.Drop, Op: storage.OpRead, Count: 2}, lost, false},
+		"delete that is dropped": {storage.Fault{Kind: storage.Drop, Op: storage.OpDelete}, lost, false},
+		"delete that is cut":     {storage.Fault{Kind: storage.Half, Op: storage.OpDelete}, cut, true},
+		"delete by a proxy": {
+			storage.Fault{Kind: storage.BadGateway, Op: storage.OpDelete}, failure{Status: 502, Temporary: true, InDoubt: true}, false,
+		},
+		"delete too often": {
+			storage.Fault{Kind: storage.SlowDown, Op: storage.OpDelete}, failure{Status: 429, Code: "SlowDown", Temporary: true}, false,
+		},
+	}
+	for name, row := range rows {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := setup(t)
+			c := b.client(t)
+			if err := c.Put(t.Context(), path, []byte(`{"words": []}`)); err != nil {
+				t.Fatal(err)
+			}
+			b.order(t, row.fault)
+			var err error
+			if row.fault.Op == storage.OpRead {
+				_, err = c.Get(t.Context(), path)
+			} else {
+				err = c.Delete(t.Context(), path)
+			}
+			if got := failureOf(t, err); got != row.want {
+				t.Errorf("got %+v of %v, want %+v", got, err, row.want)
+			}
+			if _, ok := b.stored(t, path); ok == row.removed {
+				t.Errorf("removed: got %v, want %v", !ok, row.removed)
+			}
+		})
+	}
+}
+
 func TestClientTimeout(t *testing.T) {
 	t.Parallel()
 	b := setup(t)

@@ -212,6 +212,79 @@ func TestList(t *testing.T) {
 	}
 }
 
+func TestBrowsers(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.request(t, http.MethodPost, "/object/captions/"+path, `{"words": []}`)
+	url := b.url + "/storage/v1/object/public/captions/" + path
+	call := func(method string, header ...string) *http.Response {
+		t.Helper()
+		req, err := http.NewRequestWithContext(t.Context(), method, url, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("Origin", "https://learn.example.com")
+		for i := 0; i < len(header); i += 2 {
+			req.Header.Set(header[i], header[i+1])
+		}
+		res, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = res.Body.Close()
+		return res
+	}
+	preflight := call(http.MethodOptions, "Access-Control-Request-Method", "GET", "Access-Control-Request-Headers", "range")
+	if preflight.StatusCode != http.StatusNoContent || preflight.Header.Get("Access-Control-Allow-Headers") != "range" {
+		t.Errorf("preflight: got %v %v", preflight.Status, preflight.Header)
+	}
+	whole := call(http.MethodGet)
+	if whole.StatusCode != http.StatusOK || whole.Header.Get("Access-Control-Allow-Origin") != "*" || whole.Header.Get("ETag") == "" {
+		t.Errorf("got %v %v", whole.Status, whole.Header)
+	}
+	if again := call(http.MethodGet, "If-None-Match", whole.Header.Get("ETag")); again.StatusCode != http.StatusNotModified {
+		t.Errorf("the same again: got %v", again.Status)
+	}
+	if part := call(http.MethodGet, "Range", "bytes=0-3"); part.StatusCode != http.StatusPartialContent || part.ContentLength != 4 {
+		t.Errorf("a part: got %v", part.Status)
+	}
+	if head := call(http.MethodHead); head.StatusCode != http.StatusOK || head.ContentLength != whole.ContentLength {
+		t.Errorf("HEAD: got %v", head.Status)
+	}
+}
+
+// Nothing that is held lands when the server stops, as after a crash.
+func TestCloseDropsHeldUploads(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	sameDir := func(c *storage.Config) { c.Dir = dir }
+	before := setup(t, sameDir)
+	before.order(t, storage.Fault{Kind: storage.Hold, Path: "held"})
+	before.order(t, storage.Fault{Kind: storage.Slow, Path: "slow", Delay: storage.Duration(time.Hour)})
+	client := before.client(t)
+	failed := make(chan error, 2)
+	for _, path := range []string{"held.json", "slow.json"} {
+		go func() { failed <- client.Put(t.Context(), path, []byte(`{}`)) }()
+	}
+	for _, path := range []string{"held", "slow"} {
+		if _, err := before.control.Uploads(t.Context(), path, "", 1, deadline); err != nil {
+			t.Fatal(err)
+		}
+	}
+	before.server.Close()
+	for range 2 {
+		if err := <-failed; err == nil {
+			t.Error("an upload succeeded")
+		}
+	}
+	after := setup(t, sameDir)
+	for _, path := range []string{"held.json", "slow.json"} {
+		if _, ok := after.stored(t, path); ok {
+			t.Errorf("%s has landed", path)
+		}
+	}
+}
+
 func TestControlRefusesNonsense(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
