@@ -90,7 +90,17 @@ func serviceRole(t *testing.T) string {
 // stored reads an object as a browser does.
 func (b *bundle) stored(t *testing.T, path string) (string, bool) {
 	t.Helper()
-	res, err := http.Get(b.url + "/storage/v1/object/public/" + bucket + "/" + path)
+	body, res := get(t, b.url+"/storage/v1/object/public/"+bucket+"/"+path)
+	return body, res.StatusCode == http.StatusOK
+}
+
+func get(t *testing.T, url string) (string, *http.Response) {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	res, err := http.DefaultClient.Do(req)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -99,7 +109,7 @@ func (b *bundle) stored(t *testing.T, path string) (string, bool) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return string(body), res.StatusCode == http.StatusOK
+	return string(body), res
 }
 
 // failure is what callers learn of an error.
@@ -142,15 +152,10 @@ func TestClient(t *testing.T) {
 					t.Fatalf("got %q, %v, want %q", got, err, body)
 				}
 			}
-			res, err := http.Get(c.PublicURL(path))
-			if err != nil {
-				t.Fatal(err)
-			}
-			public, err := io.ReadAll(res.Body)
-			_ = res.Body.Close()
-			if err != nil || string(public) != `{"a": 2}` || res.Header.Get("Content-Type") != "application/json" ||
+			public, res := get(t, c.PublicURL(path))
+			if public != `{"a": 2}` || res.Header.Get("Content-Type") != "application/json" ||
 				res.Header.Get("Access-Control-Allow-Origin") != "*" {
-				t.Errorf("the public URL gives %q, %v, %v", public, res.Header, err)
+				t.Errorf("the public URL gives %q, %v", public, res.Header)
 			}
 			for range 2 { // what is not there is deleted already
 				if err := c.Delete(t.Context(), path); err != nil {
@@ -466,7 +471,7 @@ func TestClientErrorsOfOtherCalls(t *testing.T) {
 func TestClientTimeout(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
-	c := b.client(t, func(cfg *supabase.Config) { cfg.Timeout = 100 * time.Millisecond })
+	c := b.client(t, func(cfg *supabase.Config) { cfg.Timeout = time.Second })
 	b.order(t, storage.Fault{Kind: storage.Hold})
 	err := c.Put(t.Context(), path, []byte(`{}`))
 	if want := (failure{Temporary: true, InDoubt: true}); failureOf(t, err) != want || !errors.Is(err, context.DeadlineExceeded) {

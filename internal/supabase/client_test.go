@@ -223,38 +223,46 @@ func TestAnswers(t *testing.T) {
 	}{
 		"page of a proxy": {
 			502, "<html><head><title>502 Bad\n Gateway</title></head></html>",
-			failure{Status: 502, Temporary: true, InDoubt: true}, `a page titled "502 Bad Gateway"`,
+			failure{Status: 502, Temporary: true, InDoubt: true},
+			`a page titled "502 Bad Gateway"`,
 		},
 		"nothing at all": {503, "", failure{Status: 503, Temporary: true, InDoubt: true}, "an empty answer"},
 		"paused project": {540, "project paused", failure{Status: 540, Temporary: true, InDoubt: true}, "project paused"},
 		"error inside a 400": {
 			400, `{"statusCode":"503","error":"acquiring_lock_timeout","message":"acquiring lock timeout","code":"LockTimeout"}`,
-			failure{Status: 503, Code: "LockTimeout", Temporary: true, InDoubt: true}, "acquiring lock timeout",
+			failure{Status: 503, Code: "LockTimeout", Temporary: true, InDoubt: true},
+			"acquiring lock timeout",
 		},
 		"locked": {
 			400, `{"statusCode":"423","error":"ResourceLocked","message":"The resource is locked","code":"ResourceLocked"}`,
-			failure{Status: 423, Code: "ResourceLocked", Temporary: true}, "locked",
+			failure{Status: 423, Code: "ResourceLocked", Temporary: true},
+			"locked",
 		},
 		"two uploads at once": {
 			400, `{"statusCode":"409","error":"Duplicate","message":"The resource already exists","code":"KeyAlreadyExists"}`,
-			failure{Status: 409, Code: "KeyAlreadyExists", Temporary: true}, "already exists",
+			failure{Status: 409, Code: "KeyAlreadyExists", Temporary: true},
+			"already exists",
 		},
 		"bucket not found, before there were codes": {
 			400, `{"statusCode":"404","error":"Bucket not found","message":"Bucket not found"}`,
-			failure{Status: 404, Code: "NoSuchBucket", Configuration: true}, "Bucket not found",
+			failure{Status: 404, Code: "NoSuchBucket", Configuration: true},
+			"Bucket not found",
 		},
 		"status as a number": {
 			400, `{"statusCode":403,"error":"Unauthorized","message":"new row violates row-level security policy"}`,
-			failure{Status: 403, Configuration: true}, "row-level security",
+			failure{Status: 403, Configuration: true},
+			"row-level security",
 		},
 		"key refused by the gateway": {
 			401, `{"message":"Invalid API key","hint":"Double check your Supabase anon or service_role API key."}`,
-			failure{Status: 401, Configuration: true}, "Invalid API key",
+			failure{Status: 401, Configuration: true},
+			"Invalid API key",
 		},
 		"quota": {402, `{"message":"exceed_storage_size_quota"}`, failure{Status: 402, Configuration: true}, "quota"},
 		"blocked by a firewall": {
 			403, "<html><title>Attention Required!</title></html>",
-			failure{Status: 403, Code: "NotStorage", Configuration: true}, "Attention Required!",
+			failure{Status: 403, Code: "NotStorage", Configuration: true},
+			"Attention Required!",
 		},
 		"something else at that address": {
 			404, "<html><title>Welcome</title></html>", failure{Status: 404, Code: "NotStorage", Configuration: true}, "Welcome",
@@ -267,7 +275,8 @@ func TestAnswers(t *testing.T) {
 		},
 		"type not allowed in the bucket": {
 			400, `{"statusCode":"415","error":"invalid_mime_type","message":"mime type application/json is not supported","code":"InvalidMimeType"}`,
-			failure{Status: 415, Code: "InvalidMimeType", Configuration: true}, "mime type",
+			failure{Status: 415, Code: "InvalidMimeType", Configuration: true},
+			"mime type",
 		},
 		"time-out of a proxy": {408, "", failure{Status: 408, Code: "NotStorage", Temporary: true, InDoubt: true}, "empty"},
 		"success that is none": {
@@ -275,11 +284,13 @@ func TestAnswers(t *testing.T) {
 		},
 		"key in the message": {
 			400, `{"statusCode":"403","error":"Unauthorized","message":"no such key ` + key + `","code":"AccessDenied"}`,
-			failure{Status: 403, Code: "AccessDenied", Configuration: true}, "no such key [key]",
+			failure{Status: 403, Code: "AccessDenied", Configuration: true},
+			"no such key [key]",
 		},
 		"long message": {
 			500, `{"statusCode":"500","message":"` + strings.Repeat("long ", 1000) + `"}`,
-			failure{Status: 500, Temporary: true, InDoubt: true}, "long …",
+			failure{Status: 500, Temporary: true, InDoubt: true},
+			"long …",
 		},
 	}
 	for name, row := range rows {
@@ -340,7 +351,7 @@ func TestDoubt(t *testing.T) {
 	t.Parallel()
 	t.Run("none when nobody was there", func(t *testing.T) {
 		t.Parallel()
-		l, err := net.Listen("tcp", "127.0.0.1:0")
+		l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -386,13 +397,20 @@ func TestDoubt(t *testing.T) {
 	})
 	t.Run("when it was sent and not answered", func(t *testing.T) {
 		t.Parallel()
+		received := make(chan struct{}, 1)
 		url := serve(t, func(_ http.ResponseWriter, r *http.Request) {
 			_, _ = io.Copy(io.Discard, r.Body)
+			received <- struct{}{}
 			<-r.Context().Done()
 		})
-		c := client(t, url, func(cfg *supabase.Config) { cfg.Timeout = 50 * time.Millisecond })
-		err := c.Put(t.Context(), path, []byte(`{}`))
-		if want := (failure{Temporary: true, InDoubt: true}); failureOf(t, err) != want || !errors.Is(err, context.DeadlineExceeded) {
+		ctx, cancel := context.WithCancel(t.Context())
+		failed := make(chan error, 1)
+		c := client(t, url)
+		go func() { failed <- c.Put(ctx, path, []byte(`{}`)) }()
+		<-received
+		cancel()
+		err := <-failed
+		if want := (failure{Temporary: true, InDoubt: true}); failureOf(t, err) != want || !errors.Is(err, context.Canceled) {
 			t.Errorf("got %+v of %v, want %+v", failureOf(t, err), err, want)
 		}
 	})

@@ -46,6 +46,7 @@ func (c *Client) intercept(ctx context.Context, sent *atomic.Bool) context.Conte
 // returnToSender hands a request to the client it came from.
 type returnToSender struct{}
 
+// RoundTrip has the request sent by the client it came from.
 func (returnToSender) RoundTrip(req *http.Request) (*http.Response, error) {
 	c, ok := req.Context().Value(sender{}).(*Client)
 	if !ok {
