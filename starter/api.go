@@ -14,7 +14,11 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humachi"
 	"github.com/go-chi/chi/v5"
+	"github.com/go-chi/chi/v5/middleware"
 )
+
+// healthPath is not counted against the rate limit: whoever probes it does so for everybody.
+const healthPath = "/api/health"
 
 // apiVersion is that of the API as callers see it, and raised when it changes for them.
 const apiVersion = "1.0.0"
@@ -31,6 +35,7 @@ func (s *Starter) routes() http.Handler {
 		withSecurityHeaders,
 		s.auth.origins.cors(),
 		withTimeout(requestTimeout),
+		middleware.GetHead,
 	)
 	r.NotFound(func(w http.ResponseWriter, r *http.Request) {
 		problem(http.StatusNotFound, "no_route", "There is nothing at this address.").write(w, r)
@@ -90,6 +95,7 @@ func (s *Starter) operations(r chi.Router) huma.API {
 		Transformers:  []huma.Transformer{problems(s.log)},
 	}
 	api := humachi.New(r, config)
+	api.UseMiddleware(withStatus)
 	problemSchema := api.OpenAPI().Components.Schemas.Schema(reflect.TypeFor[Problem](), true, "Problem")
 	op := func(o huma.Operation, errors ...int) huma.Operation {
 		if o.Security == nil {
@@ -133,7 +139,7 @@ func (s *Starter) operations(r chi.Router) huma.API {
 		Description: "For a transcript made by hand, or by a service without Kafka. It is accepted once all replicas of the broker " +
 			"have it, and then stored like any other result: a newer one replaces it. When the answer is 503, it may have been " +
 			"accepted all the same; sending it again does no harm.",
-		DefaultStatus: http.StatusAccepted, MaxBodyBytes: s.cfg.MaxTranscriptBytes + 1, BodyReadTimeout: 50 * time.Second,
+		DefaultStatus: http.StatusAccepted, MaxBodyBytes: s.cfg.MaxTranscriptBytes + 1, BodyReadTimeout: 40 * time.Second,
 		SkipValidateBody: true, // it is decoded by the code that decodes results from Kafka
 	}, http.StatusBadRequest, http.StatusNotFound, http.StatusRequestTimeout, http.StatusRequestEntityTooLarge,
 		http.StatusUnprocessableEntity), s.putTranscription)
@@ -156,7 +162,7 @@ func (s *Starter) operations(r chi.Router) huma.API {
 	}, http.StatusNotFound, http.StatusUnprocessableEntity), s.remove)
 
 	huma.Register(api, op(huma.Operation{
-		OperationID: "health", Method: http.MethodGet, Path: "/api/health", Summary: "Whether the API answers",
+		OperationID: "health", Method: http.MethodGet, Path: healthPath, Summary: "Whether the API answers",
 		Description: "Depends on nothing else.", Security: []map[string][]string{},
 	}), func(context.Context, *struct{}) (*healthOutput, error) {
 		return &healthOutput{Body: HealthAnswer{Success: true, Status: "ok"}}, nil

@@ -20,7 +20,7 @@ const (
 
 	// requestTimeout bounds what a request may take once its headers are read; operations that wait for Kafka or
 	// Temporal have bounds of their own within it.
-	requestTimeout = 30 * time.Second
+	requestTimeout = 60 * time.Second
 	// retryAfterOutage is what a caller is told to wait when a backing service is away.
 	retryAfterOutage = 5 * time.Second
 )

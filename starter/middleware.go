@@ -149,7 +149,7 @@ func limited(requests int, window time.Duration) func(http.Handler) http.Handler
 	if requests <= 0 {
 		return func(next http.Handler) http.Handler { return next }
 	}
-	return httprate.LimitBy(requests, window,
+	limit := httprate.LimitBy(requests, window,
 		func(r *http.Request) (string, error) {
 			if id := identityOf(r.Context()); id.caller != nil {
 				return "user/" + id.caller.UserID, nil
@@ -161,4 +161,14 @@ func limited(requests int, window time.Duration) func(http.Handler) http.Handler
 				fmt.Sprintf("More than %d requests in %s. Please wait a little.", requests, window)).
 				retryAfter(window).write(w, r)
 		}))
+	return func(next http.Handler) http.Handler {
+		counted := limit(next)
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.URL.Path == healthPath {
+				next.ServeHTTP(w, r)
+				return
+			}
+			counted.ServeHTTP(w, r)
+		})
+	}
 }

@@ -179,11 +179,39 @@ func problems(log *slog.Logger) huma.Transformer {
 		default:
 			return v, nil
 		}
+		if s, ok := ctx.Context().Value(statusKey{}).(*statusContext); ok {
+			s.status = p.Status
+		}
 		p.RequestID = requestID(ctx.Context())
 		p.report(ctx.Context(), log, ctx.Operation().OperationID)
 		return p, nil
 	}
 }
+
+type statusKey struct{}
+
+// statusContext lets problems correct the status that huma chose: it takes a body that broke off for our fault.
+type statusContext struct {
+	huma.Context
+	status int // of the problem document, 0 when the answer is none
+}
+
+// withStatus is a huma middleware.
+func withStatus(ctx huma.Context, next func(huma.Context)) {
+	s := &statusContext{Context: ctx}
+	next(huma.WithValue(s, statusKey{}, s))
+}
+
+// SetStatus implements huma.Context.
+func (s *statusContext) SetStatus(code int) {
+	if s.status != 0 {
+		code = s.status
+	}
+	s.Context.SetStatus(code)
+}
+
+// Unwrap lets humachi.Unwrap find what it knows.
+func (s *statusContext) Unwrap() huma.Context { return s.Context }
 
 // fromHuma words huma's errors for callers. Messages that come from the JSON decoder can name Go types, so only the
 // decoder's complaints about syntax are kept.
@@ -202,8 +230,10 @@ func fromHuma(e *huma.ErrorModel) *Problem {
 		}
 		return p.field("body", bodyMessage(e.Errors))
 	}
+	if e.Detail == "cannot read request body" {
+		return problem(http.StatusBadRequest, "body_cut_off", "The body broke off.").field("body", "broke off")
+	}
 	if e.Status >= http.StatusInternalServerError {
-		// Among these is a body that broke off: the connection is gone, and the caller will not read this.
 		causes := make([]error, 0, len(e.Errors))
 		for _, d := range e.Errors {
 			causes = append(causes, d)
