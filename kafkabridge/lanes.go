@@ -132,8 +132,9 @@ func (l *lanes) run(ln *lane) {
 			continue
 		}
 		failures++
+		refused := p.newest // p may change once it is back
 		l.putBack(ln, p)
-		if !l.holdBack(ln.video, p, failures, err) {
+		if !l.holdBack(ln.video, refused, failures, err) {
 			l.abandon(ln)
 			return
 		}
@@ -200,7 +201,7 @@ func (l *lanes) send(video contract.VideoID, p *parcel) error {
 
 // holdBack waits until the video may be tried again, and reports whether it is to be. Nothing that Temporal refuses is
 // the fault of a record, whatever the error says: what was decoded fits every limit of a signal.
-func (l *lanes) holdBack(video contract.VideoID, p *parcel, failures int, err error) bool {
+func (l *lanes) holdBack(video contract.VideoID, refused contract.Reference, failures int, err error) bool {
 	select {
 	case <-l.draining:
 		return false
@@ -208,7 +209,7 @@ func (l *lanes) holdBack(video contract.VideoID, p *parcel, failures int, err er
 	}
 	l.counters.retries.Add(1)
 	pause := backoff(l.cfg.RetryInitial, l.cfg.RetryMax, failures)
-	l.loud.say(slog.LevelWarn, "Kafka message held back: Temporal does not take its signal", append(attrsOf(video, p.newest),
+	l.loud.say(slog.LevelWarn, "Kafka message held back: Temporal does not take its signal", append(attrsOf(video, refused),
 		"workflow_id", workflows.WorkflowID(video), "attempt", failures, "retry_in", pause, "error", err)...)
 	timer := time.NewTimer(pause)
 	defer timer.Stop()

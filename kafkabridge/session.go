@@ -124,8 +124,12 @@ func (s *session) run(ctx context.Context) error {
 
 // poll takes records in hand as long as there is room for them.
 func (s *session) poll(ctx context.Context) {
-	for s.await(ctx, func() bool { return s.records < s.cfg.MaxRecords && s.bytes < s.cfg.MaxBytes }) {
-		fetches := s.client.PollRecords(ctx, pollRecords)
+	room := 0
+	for s.await(ctx, func() bool {
+		room = s.cfg.MaxRecords - s.records
+		return room > 0 && s.bytes < s.cfg.MaxBytes
+	}) {
+		fetches := s.client.PollRecords(ctx, min(room, pollRecords))
 		for _, fetch := range fetches {
 			for _, topic := range fetch.Topics {
 				for _, p := range topic.Partitions {
