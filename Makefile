@@ -1,0 +1,107 @@
+# The map of this repository's commands: `make` or `make help` shows it.
+# Caches of builds are Go's own; nothing but bin/ and .dev/ is written here.
+
+SHELL       := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+# Variables that you may set: PORT_BASE moves all ports of `make dev`, EXCEPT leaves processes to you, PKG and ARGS
+# narrow `make test-one` and `make histories`.
+EXCEPT ?=
+PORT_BASE ?= 8000
+PKG ?= ./internal/postgres
+ARGS ?=
+
+DEVSTACK := bin/devstack
+VIDFLOW  := bin/vidflow
+
+GO_FILES = $$(git ls-files -co --exclude-standard '*.go')
+
+# Packages of devstack that link the Temporal server are not built a second time for the race detector.
+LINK_SERVER := /devstack$$|/devstack/(stack|temporal)$$
+
+# go build -v names every package that it compiles: shown as a count on one line of a terminal, and seldom elsewhere.
+PROGRESS := awk -v tty="$$([ -t 2 ] && echo 1 || true)" '\
+	/^(go: downloading|\#|[^ ]+\.go:)/ { if (tty) printf "\r\033[K" > "/dev/stderr"; print > "/dev/stderr"; next } \
+	{ n++; if (tty) printf "\r\033[K  %4d packages compiled, now %s", n, $$1 > "/dev/stderr"; \
+	  else if (n % 200 == 0) printf "  %4d packages compiled\n", n > "/dev/stderr"; fflush("/dev/stderr") } \
+	END { if (n && tty) printf "\r\033[K" > "/dev/stderr"; if (n) printf "  %4d packages compiled\n", n > "/dev/stderr" }'
+
+.PHONY: help
+help: ## Show this help
+	@echo 'Usage: make <target> [VARIABLE=value …]'
+	@echo
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+.PHONY: dev
+dev: build-devstack ## Run everything here, in the foreground: servers, simulator, vidflow (EXCEPT=worker, PORT_BASE=9000)
+	@exec $(DEVSTACK) dev --port-base='$(PORT_BASE)' --except='$(EXCEPT)'
+
+.PHONY: clean-dev
+clean-dev: build-devstack ## Remove the state of `make dev`
+	@$(DEVSTACK) clean
+
+.PHONY: build
+build: build-vidflow ## Build bin/vidflow, the binary that ships
+
+.PHONY: build-vidflow
+build-vidflow:
+	@mkdir -p bin
+	@CGO_ENABLED=0 go build -trimpath -o $(VIDFLOW) ./cmd/vidflow
+
+.PHONY: build-devstack
+build-devstack:
+	@mkdir -p bin
+	@[ -x $(DEVSTACK) ] || echo 'Building the development stack. The first time the Temporal server is compiled: several minutes.' >&2
+	@set -o pipefail; go build -v -o $(DEVSTACK) ./devstack 2>&1 >/dev/null | $(PROGRESS)
+
+.PHONY: test
+test: build-devstack build-vidflow ## Run every test, on servers of its own, with the race detector
+	@$(DEVSTACK) exec --binary=$(VIDFLOW) -- bash -euo pipefail -c '\
+		go test -race -timeout=15m $(ARGS) ./...; \
+		cd devstack; \
+		go test -race -timeout=15m $(ARGS) $$(go list ./... | grep -vE "$(LINK_SERVER)")'
+
+.PHONY: test-one
+test-one: build-devstack build-vidflow ## Run the tests of one package on servers of its own (PKG=./starter ARGS='-run TestX -v')
+	@$(DEVSTACK) exec --binary=$(VIDFLOW) -- go test -race $(ARGS) $(PKG)
+
+.PHONY: smoke
+smoke: build-devstack build-vidflow ## Send videos through a whole pipeline, unattended, and check what comes of them
+	@$(DEVSTACK) smoke --binary=$(VIDFLOW)
+
+.PHONY: histories
+histories: build-devstack ## Record histories of the workflow's paths that have none, for the replay tests
+	@$(DEVSTACK) exec -- go test ./worker -count=1 -record $(ARGS)
+
+.PHONY: generate
+generate: ## Write what is made from the code: openapi.json, the table in README.md, .env.example, texts of --help
+	@go test ./starter ./internal/config ./cmd/vidflow -count=1 -update >/dev/null || go test ./starter ./internal/config ./cmd/vidflow -count=1 -update
+
+.PHONY: lint
+lint: lint-tools ## Check style, imports, determinism of workflows and go.mod of every module
+	@unformatted=$$(bin/tools/gofumpt -l $(GO_FILES)); \
+		[ -z "$$unformatted" ] || { printf 'not formatted (make fmt):\n%s\n' "$$unformatted" >&2; exit 1; }
+	@bin/tools/golangci-lint run ./...
+	@cd devstack && ../bin/tools/golangci-lint run --config ../.golangci.yml ./...
+	@bin/tools/workflowcheck -config tools/workflowcheck.yaml ./workflows/...
+	@for module in . devstack tools; do \
+		GOWORK=off go -C $$module mod tidy -diff || { echo "$$module/go.mod is not tidy (go mod tidy)" >&2; exit 1; }; done
+
+.PHONY: fmt
+fmt: lint-tools ## Format all Go code
+	@bin/tools/gofumpt -w $(GO_FILES)
+
+.PHONY: lint-tools
+lint-tools:
+	@mkdir -p bin/tools
+	@[ -x bin/tools/golangci-lint ] || echo 'Building the linters, the first time a few minutes.' >&2
+	@set -o pipefail; GOWORK=off go -C tools build -v -o ../bin/tools/ tool 2>&1 >/dev/null | $(PROGRESS)
+
+.PHONY: ci
+ci: ## Do what continuous integration does: lint, test and smoke test
+	@.ci/run
+
+.PHONY: clean
+clean: ## Remove what was built here; Go's caches stay
+	@rm -rf bin out
