@@ -55,7 +55,7 @@ func (a *Activities) StoreTranscript(ctx context.Context, in workflows.ApplyInpu
 	}
 	if err != nil {
 		a.release(ctx, token)
-		return workflows.Applied{}, a.failed(ctx, id, contract.TranscriptionTrack, "The result could not be read yet; it is tried again.", err)
+		return workflows.Applied{}, a.failed(ctx, id, "The result could not be read yet; it is tried again.", err)
 	}
 	if time.Now().After(sendBy) {
 		a.release(ctx, token)
@@ -109,7 +109,7 @@ func (a *Activities) upload(ctx context.Context, id contract.VideoID, body []byt
 func (a *Activities) uploadFailed(ctx context.Context, id contract.VideoID, err error) error {
 	var refused *supabase.Error
 	if !errors.As(err, &refused) {
-		return a.failed(ctx, id, contract.TranscriptionTrack, "The transcript could not be stored yet; it is tried again.", err)
+		return a.failed(ctx, id, "The transcript could not be stored yet; it is tried again.", err)
 	}
 	switch {
 	case refused.Final():
@@ -117,7 +117,7 @@ func (a *Activities) uploadFailed(ctx context.Context, id contract.VideoID, err 
 	case refused.Configuration():
 		err = temporal.NewApplicationErrorWithOptions(refused.Error(), "StorageSetup", temporal.ApplicationErrorOptions{NextRetryDelay: mendPause})
 	}
-	return a.failed(ctx, id, contract.TranscriptionTrack, "Storage does not take the transcript yet; it is tried again.", err)
+	return a.failed(ctx, id, "Storage does not take the transcript yet; it is tried again.", err)
 }
 
 // SetVideoURL sets the URL of the compressed video, unless something newer is applied. It is idempotent: one statement
@@ -159,11 +159,12 @@ func (a *Activities) release(ctx context.Context, token uuid.UUID) {
 	}
 }
 
-// failed remembers for callers, in words for them, that something failed, and returns err.
-func (a *Activities) failed(ctx context.Context, id contract.VideoID, track contract.Track, message string, err error) error {
+// failed remembers for callers, in words for them, that the transcription meets trouble, and returns err. The other track
+// has no trouble but the database's, which is where this is written.
+func (a *Activities) failed(ctx context.Context, id contract.VideoID, message string, err error) error {
 	ctx, cancel := aside(ctx)
 	defer cancel()
-	if err := a.Store.RecordError(ctx, id, track, message); err != nil {
+	if err := a.Store.RecordError(ctx, id, contract.TranscriptionTrack, message); err != nil {
 		a.log.Warn("last error not recorded", "video_id", id, "error", err)
 	}
 	return err

@@ -58,7 +58,7 @@ func (a *Activities) AskForTranscription(ctx context.Context, in workflows.AskIn
 	}
 	now, err = a.ask(ctx, l, in.N)
 	if err != nil {
-		return workflows.Snapshot{}, a.failed(ctx, in.VideoID, contract.TranscriptionTrack, "The transcription could not be asked for yet; it is tried again.", err)
+		return workflows.Snapshot{}, a.failed(ctx, in.VideoID, "The transcription could not be asked for yet; it is tried again.", err)
 	}
 	return now, nil
 }

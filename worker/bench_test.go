@@ -64,21 +64,14 @@ type bench struct {
 type storage struct {
 	mu      sync.Mutex
 	objects map[string]string // by path below the bucket
-	// status, when not 0, is what every upload is answered with; hook runs before each.
+	// status, when not 0, is what every upload is answered with.
 	status int
-	hook   func()
 }
 
 func (s *storage) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	body, err := io.ReadAll(r.Body)
 	if err != nil {
 		return // the client went away
-	}
-	s.mu.Lock()
-	hook := s.hook
-	s.mu.Unlock()
-	if hook != nil {
-		hook()
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -97,12 +90,6 @@ func (s *storage) fail(status int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.status = status
-}
-
-func (s *storage) before(hook func()) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.hook = hook
 }
 
 func (s *storage) object(path string) string {
@@ -262,12 +249,11 @@ func (b *bench) transcribed(text string) (ref contract.Reference, stored string)
 }
 
 // compressed delivers a compression result.
-func (b *bench) compressed(url string) contract.Reference {
+func (b *bench) compressed(url string) {
 	b.t.Helper()
 	ref := b.append(compressed, url)
 	ref.URL = url
 	b.signal(workflows.SignalCompressed, ref)
-	return ref
 }
 
 func (b *bench) signal(name string, ref contract.Reference) {

@@ -48,9 +48,9 @@ type Snapshot struct {
 type Missing string
 
 const (
-	// Deleted: vidflow has a tombstone of it.
+	// Deleted says that vidflow has a tombstone of it.
 	Deleted Missing = "deleted"
-	// Unknown: there is no row, and never was one that vidflow saw. It may be about to appear.
+	// Unknown says that there is no row, and never was one that vidflow saw. It may be about to appear.
 	Unknown Missing = "unknown"
 )
 
