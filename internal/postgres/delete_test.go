@@ -136,6 +136,42 @@ func TestDeleted(t *testing.T) {
 			}
 		})
 	}
+	t.Run("deleted, and a row with its id comes back", func(t *testing.T) { // from a backup, say: a tombstone is for ever
+		t.Parallel()
+		n := newVideo(t, db)
+		must(db.Store.CreateVideo(t.Context(), n))(t)
+		token := newToken()
+		must(db.Store.Claim(t.Context(), n.Video.ID, token, at(1), time.Minute))(t)
+		must(db.Store.DeleteVideo(t.Context(), n.Video.ID, 0))(t)
+		db.Exec(t, `insert into public.videos (id, course_id, title, description, camera_video_url) values ($1, $2, 'Back', 'Back again', 'https://example.org/raw.mp4')`,
+			string(n.Video.ID), n.Video.CourseID)
+		before := must(db.Store.LoadPipeline(t.Context(), n.Video.ID))(t)
+		if !before.Gone() {
+			t.Errorf("got %+v, want it to count as gone", before)
+		}
+		if c := must(db.Store.Claim(t.Context(), n.Video.ID, newToken(), at(1), time.Minute))(t); c.Outcome != postgres.Gone {
+			t.Errorf("Claim: got %+v, want gone", c)
+		}
+		if ok, _, err := db.Store.ApplyTranscript(t.Context(), token, n.Video.ID, at(1), url(at(1)), summary); err != nil || ok {
+			t.Errorf("ApplyTranscript: got %v, %v; want not applied", ok, err)
+		}
+		if outcome, _, err := db.Store.ApplyCompression(t.Context(), n.Video.ID, at(2), "https://example.org/c.mp4"); err != nil || outcome != postgres.Gone {
+			t.Errorf("ApplyCompression: got %v, %v; want gone", outcome, err)
+		}
+		if _, err := db.Store.PrepareAsk(t.Context(), n.Video.ID, 1, []byte("request")); !errors.Is(err, postgres.ErrStale) {
+			t.Errorf("PrepareAsk: got %v, want ErrStale", err)
+		}
+		if deleted := must(db.Store.DeleteVideo(t.Context(), n.Video.ID, 0))(t); deleted {
+			t.Error("deleted twice")
+		}
+		after := load(t, db, n.Video.ID)
+		if after.Video != nil {
+			t.Error("deleting it again left the row")
+		}
+		if diff := cmp.Diff(before.Pipeline, after.Pipeline); diff != "" {
+			t.Errorf("the tombstone changed:\n%s", diff)
+		}
+	})
 	t.Run("never known", func(t *testing.T) {
 		t.Parallel()
 		id := postgrestest.NewVideoID()

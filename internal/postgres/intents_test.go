@@ -81,13 +81,12 @@ func TestIntents(t *testing.T) {
 func TestIntentsOfManyRelays(t *testing.T) {
 	t.Parallel()
 	db := postgrestest.New(t, postgres.WithMaxConns(8))
-	const videos = 60
-	course, user := db.Course(t)
-	for range videos {
-		n := newVideo(t, db)
-		n.Video.CourseID, n.UserID = course, user
-		must(db.Store.CreateVideo(t.Context(), n))(t)
-	}
+	const videos = 1500
+	db.Exec(t, `
+		with v as (
+			insert into pipeline.videos (video_id, transcription_state, compression_state)
+			select gen_random_uuid(), 'waiting', 'waiting' from generate_series(1, $1::int) returning video_id)
+		insert into pipeline.intents (video_id, kind) select video_id, 'run' from v`, videos)
 	var mu sync.Mutex
 	var taken []contract.VideoID
 	var wg sync.WaitGroup
