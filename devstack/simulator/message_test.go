@@ -48,7 +48,7 @@ func TestTranscript(t *testing.T) {
 	for n := range videos {
 		id := videoID(n)
 		value := simulator.Transcript(id)
-		if !bytes.Equal(value, simulator.Transcript(id)) {
+		if n < 20 && !bytes.Equal(value, simulator.Transcript(id)) {
 			t.Fatalf("video %s: two transcripts differ", id)
 		}
 		if !utf8.Valid(value) {
@@ -104,9 +104,9 @@ func TestTranscriptLength(t *testing.T) {
 		t.Run(row.length.String(), func(t *testing.T) {
 			t.Parallel()
 			seen := map[string]bool{}
-			for n := 0; len(seen) < 8; n++ { // languages differ in size
+			for n := 0; len(seen) < 6; n++ { // languages differ in size
 				id := videoID(n)
-				if language := parse(t, simulator.Transcript(id)).Transcription.Language; seen[language] {
+				if language := parse(t, simulator.Transcript(id, simulator.Length(time.Second))).Transcription.Language; seen[language] {
 					continue
 				}
 				value := simulator.Transcript(id, simulator.Length(row.length))
