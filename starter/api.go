@@ -153,11 +153,18 @@ func (s *Starter) operations(r chi.Router) huma.API {
 	}, http.StatusBadRequest, http.StatusNotFound, http.StatusRequestTimeout, http.StatusConflict,
 		http.StatusRequestEntityTooLarge, http.StatusUnsupportedMediaType, http.StatusUnprocessableEntity), s.retry)
 
+	const gone = "The row is gone at once; its run and its stored transcript a little later, whatever is down meanwhile and " +
+		"whatever arrives later."
 	huma.Register(api, op(huma.Operation{
 		OperationID: "delete-video", Method: http.MethodDelete, Path: "/api/videos/{videoId}",
-		Tags: []string{"videos"}, Summary: "Delete a video",
-		Description: "The row is gone at once; its run and its stored transcript a little later, whatever is down meanwhile and " +
-			"whatever arrives later.",
+		Tags: []string{"videos"}, Summary: "Delete a video", Description: gone,
+		DefaultStatus: http.StatusNoContent,
+	}, http.StatusNotFound, http.StatusUnprocessableEntity), s.remove)
+
+	huma.Register(api, op(huma.Operation{
+		OperationID: "delete-video-pipeline", Method: http.MethodDelete, Path: "/api/videos/{videoId}/pipeline",
+		Tags: []string{"videos"}, Summary: "Delete a video, at an address of its own",
+		Description:   "The same as delete-video, for gateways that leave that address to the old server. " + gone,
 		DefaultStatus: http.StatusNoContent,
 	}, http.StatusNotFound, http.StatusUnprocessableEntity), s.remove)
 

@@ -73,7 +73,7 @@ type Config struct {
 	// TerminateAfter is how long the run of a deleted video has to end by itself. Default one minute.
 	TerminateAfter time.Duration
 
-	// ShutdownTimeout bounds how long requests and intents in hand may take to end. Default 25 s.
+	// ShutdownTimeout bounds how long requests in hand may take to end. Default 25 s.
 	ShutdownTimeout time.Duration
 }
 

@@ -223,6 +223,7 @@ func TestAccess(t *testing.T) {
 		{"put", http.MethodPut, "/api/videos/{video}/transcription", transcript, 202},
 		{"retry", http.MethodPost, "/api/videos/{video}/transcription/retry", nil, 202},
 		{"delete", http.MethodDelete, "/api/videos/{video}", nil, 204},
+		{"delete_pipeline", http.MethodDelete, "/api/videos/{video}/pipeline", nil, 204},
 	}
 	callers := []struct {
 		name, token string

@@ -190,15 +190,18 @@ func problems(log *slog.Logger) huma.Transformer {
 
 type statusKey struct{}
 
+// humaContext is embedded under another name, since the interface has a method Context.
+type humaContext = huma.Context
+
 // statusContext lets problems correct the status that huma chose: it takes a body that broke off for our fault.
 type statusContext struct {
-	huma.Context
+	humaContext
 	status int // of the problem document, 0 when the answer is none
 }
 
 // withStatus is a huma middleware.
 func withStatus(ctx huma.Context, next func(huma.Context)) {
-	s := &statusContext{Context: ctx}
+	s := &statusContext{humaContext: ctx}
 	next(huma.WithValue(s, statusKey{}, s))
 }
 
@@ -207,11 +210,11 @@ func (s *statusContext) SetStatus(code int) {
 	if s.status != 0 {
 		code = s.status
 	}
-	s.Context.SetStatus(code)
+	s.humaContext.SetStatus(code)
 }
 
 // Unwrap lets humachi.Unwrap find what it knows.
-func (s *statusContext) Unwrap() huma.Context { return s.Context }
+func (s *statusContext) Unwrap() huma.Context { return s.humaContext }
 
 // fromHuma words huma's errors for callers. Messages that come from the JSON decoder can name Go types, so only the
 // decoder's complaints about syntax are kept.

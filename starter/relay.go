@@ -25,6 +25,9 @@ const (
 	intentTimeout = 10 * time.Second
 	// intentBatch is how many intents an instance leases ahead of its workers.
 	intentBatch = 64
+	// stopTimeout is what intents in hand have to end when the relay stops: plenty while Temporal answers, and nobody
+	// waits longer for one that does not. What is cut off is done again by another instance, or this one's successor.
+	stopTimeout = 3 * time.Second
 	// Pauses between attempts at one intent: doubled from the first up to the longest, with some jitter.
 	firstPause, longestPause = time.Second, 30 * time.Second
 
@@ -67,7 +70,6 @@ type Relay struct {
 	interval       time.Duration
 	houseInterval  time.Duration
 	terminateAfter time.Duration
-	grace          time.Duration
 
 	wake    chan struct{} // capacity 1: any number of wishes is one look
 	workers chan struct{} // capacity: how many intents are carried out at once
@@ -76,7 +78,7 @@ type Relay struct {
 func newRelay(store IntentStore, temporal Temporal, objects Objects, cfg Config, log *slog.Logger) *Relay {
 	return &Relay{
 		store: store, temporal: temporal, objects: objects, log: log,
-		interval: cfg.RelayInterval, houseInterval: cfg.HouseInterval, terminateAfter: cfg.TerminateAfter, grace: cfg.ShutdownTimeout,
+		interval: cfg.RelayInterval, houseInterval: cfg.HouseInterval, terminateAfter: cfg.TerminateAfter,
 		wake: make(chan struct{}, 1), workers: make(chan struct{}, cfg.RelayWorkers),
 	}
 }
@@ -100,7 +102,7 @@ func (r *Relay) Run(ctx context.Context) error {
 // work leases intents and hands them to goroutines. It looks when it is woken, when an intent that it put off is due
 // again, and else at every interval, for what other instances left.
 func (r *Relay) work(ctx context.Context) {
-	inHand, abandon := lingering(ctx, r.grace)
+	inHand, abandon := lingering(ctx, stopTimeout)
 	defer abandon()
 
 	var (
@@ -128,7 +130,7 @@ func (r *Relay) work(ctx context.Context) {
 			next = now.Add(jitter(r.interval))
 			leased += len(intents)
 			for _, in := range intents {
-				go func() { settled <- r.carryOut(inHand, in) }()
+				go func() { settled <- r.inTurn(ctx, inHand, in) }()
 			}
 			if !lastWord {
 				continue
@@ -150,11 +152,26 @@ func (r *Relay) work(ctx context.Context) {
 	}
 }
 
+// inTurn carries an intent out when a worker is free, or hands it back when the relay stops before.
+func (r *Relay) inTurn(ctx, inHand context.Context, in postgres.Intent) time.Time {
+	select {
+	case r.workers <- struct{}{}:
+		defer func() { <-r.workers }()
+	case <-ctx.Done():
+	}
+	if ctx.Err() == nil {
+		return r.carryOut(inHand, in)
+	}
+	if err := r.store.IntentFailed(inHand, in.VideoID, in.Kind, 0, "the instance that had it in hand stopped"); err != nil {
+		r.log.LogAttrs(inHand, slog.LevelDebug, "intent not handed back, its lease will run out",
+			slog.String("video_id", in.VideoID.String()), slog.Any("error", err))
+	}
+	return time.Time{}
+}
+
 // carryOut makes one attempt at an intent. It returns when the intent is due again, or zero when that is not this
 // instance's to know.
 func (r *Relay) carryOut(ctx context.Context, in postgres.Intent) time.Time {
-	r.workers <- struct{}{}
-	defer func() { <-r.workers }()
 	ctx, cancel := context.WithTimeout(ctx, intentTimeout)
 	defer cancel()
 
@@ -192,7 +209,7 @@ func (r *Relay) putOff(ctx context.Context, in postgres.Intent, cause error) tim
 		slog.Int("attempt", in.Attempts), slog.Duration("again_in", pause), slog.Any("error", cause))
 
 	// The attempt's own time may be what ran out.
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), intentTimeout)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
 	defer cancel()
 	if err := r.store.IntentFailed(ctx, in.VideoID, in.Kind, pause, cause.Error()); err != nil {
 		r.log.LogAttrs(ctx, slog.LevelWarn, "intent not put off, its lease will run out",

@@ -128,6 +128,40 @@ func TestRelays(t *testing.T) {
 	equal(t, "starts", starts.Load(), videos)
 }
 
+// TestRelayStops soon, though Temporal does not answer, and leaves no intent leased that it has not begun with.
+func TestRelayStops(t *testing.T) {
+	t.Parallel()
+	hanging := hangingTemporal{entered: make(chan struct{}, 100)}
+	w := newWorld(t, func(deps *starter.Deps, cfg *starter.Config) { deps.Temporal, cfg.RelayWorkers = hanging, 2 })
+	for range 5 {
+		w.create()
+	}
+	stop := runRelay(t, w.starter)
+	<-hanging.entered
+	<-hanging.entered
+	eventually(t, "all are leased", func() bool {
+		return w.text(`select count(*)::text from pipeline.intents where attempts = 1`) == "5"
+	})
+	begin := time.Now()
+	stop()
+	if took := time.Since(begin); took > 8*time.Second {
+		t.Errorf("stopping took %s", took)
+	}
+	equal(t, "intents handed back", w.text(`select count(*)::text from pipeline.intents where next_at <= clock_timestamp()`), "3")
+}
+
+// hangingTemporal accepts connections and never answers.
+type hangingTemporal struct {
+	temporalAway
+	entered chan struct{}
+}
+
+func (h hangingTemporal) ExecuteWorkflow(ctx context.Context, _ client.StartWorkflowOptions, _ any, _ ...any) (client.WorkflowRun, error) {
+	h.entered <- struct{}{}
+	<-ctx.Done()
+	return nil, ctx.Err()
+}
+
 type countingTemporal struct {
 	client.Client
 	starts *atomic.Int64
