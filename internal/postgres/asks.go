@@ -46,7 +46,8 @@ func (s *Store) RecordAsk(ctx context.Context, id contract.VideoID, n int) (cont
 func (s *Store) Reopen(ctx context.Context, id contract.VideoID, asks, limit int) (contract.Pipeline, error) {
 	_, p, err := s.change(ctx, id, `
 		update pipeline.videos
-		set transcription_state = 'waiting', ask_limit = $3::int, asked_at = null, transcription_error = null, transcription_error_at = null
+		set transcription_state = 'waiting', ask_limit = $3::int, asked_at = null,
+			transcription_error = null, transcription_error_at = null
 		where video_id = $1::uuid and deleted_at is null and asks = $2::int`, asks, limit)
 	return known(p, err, "reopen the transcription of video %s", id)
 }

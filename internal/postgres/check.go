@@ -123,7 +123,8 @@ func (s *Store) checkPrivileges(ctx context.Context, role string) error {
 	for _, n := range needs {
 		for privilege := range strings.SplitSeq(n.privilege, ", ") {
 			if len(n.columns) == 0 {
-				b.Queue(`select has_table_privilege(current_user, c.oid, $2) `+table, n.table, privilege).QueryRow(lack(privilege + " on " + n.table))
+				b.Queue(`select has_table_privilege(current_user, c.oid, $2) `+table, n.table, privilege).
+					QueryRow(lack(privilege + " on " + n.table))
 			}
 			for _, column := range n.columns {
 				b.Queue(`select has_column_privilege(current_user, c.oid, $3::text, $2) `+table, n.table, privilege, column).
@@ -203,8 +204,10 @@ func filteredError(role string, filtered []filter) error {
 		where = append(where, fmt.Sprintf("%s (%s)", f.table, f.commands))
 	}
 	return &SetupError{
-		Problem: fmt.Sprintf("row-level security filters %s on %s, and what it does not see would look deleted", login, strings.Join(where, ", ")),
-		Mend: mendRole + ": it adds policies such as CREATE POLICY \"vidflow manages videos\" ON public.videos TO vidflow USING (true) WITH CHECK (true);" +
+		Problem: fmt.Sprintf("row-level security filters %s on %s, and what it does not see would look deleted",
+			login, strings.Join(where, ", ")),
+		Mend: mendRole + ": it adds policies such as " +
+			`CREATE POLICY "vidflow manages videos" ON public.videos TO vidflow USING (true) WITH CHECK (true);` +
 			" a restrictive policy that applies to the login has to exempt it",
 	}
 }

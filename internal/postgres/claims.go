@@ -62,7 +62,9 @@ type Claim struct {
 
 // Claim asks for leave to store the transcript that has this position, for ttl. The token is the attempt's own; a call
 // that is repeated with it renews its claim.
-func (s *Store) Claim(ctx context.Context, id contract.VideoID, token uuid.UUID, pos contract.Position, ttl time.Duration) (Claim, error) {
+func (s *Store) Claim(
+	ctx context.Context, id contract.VideoID, token uuid.UUID, pos contract.Position, ttl time.Duration,
+) (Claim, error) {
 	c, err := s.claim(ctx, id, token, pos, ttl)
 	if err == nil && c.Outcome == Gone {
 		err = s.unfiltered(ctx)
@@ -73,7 +75,9 @@ func (s *Store) Claim(ctx context.Context, id contract.VideoID, token uuid.UUID,
 	return c, nil
 }
 
-func (s *Store) claim(ctx context.Context, id contract.VideoID, token uuid.UUID, pos contract.Position, ttl time.Duration) (Claim, error) {
+func (s *Store) claim(
+	ctx context.Context, id contract.VideoID, token uuid.UUID, pos contract.Position, ttl time.Duration,
+) (Claim, error) {
 	ctx, cancel := s.bound(ctx)
 	defer cancel()
 	args := append([]any{string(id)}, positionArgs(pos)...)
@@ -125,7 +129,8 @@ const grantClaim = `
 		and pipeline.newer(` + positionParam + `, p.transcript_position)
 		and not exists (
 			select from pipeline.claims o
-			where o.video_id = p.video_id and o.until > clock_timestamp() and not pipeline.same(o.position, ` + positionParam + `))
+			where o.video_id = p.video_id and o.until > clock_timestamp()
+				and not pipeline.same(o.position, ` + positionParam + `))
 	on conflict (token) do update set until = excluded.until
 		where c.video_id = excluded.video_id and pipeline.same(c.position, excluded.position)`
 
@@ -134,7 +139,8 @@ const explainClaim = `
 		pipeline.same(p.transcript_position, ` + positionParam + `),
 		p.transcript_position is not null and pipeline.newer(p.transcript_position, ` + positionParam + `),
 		(select c.until from pipeline.claims c where c.token = $6::uuid),
-		(select max(c.until) from pipeline.claims c where c.video_id = p.video_id and not pipeline.same(c.position, ` + positionParam + `)),
+		(select max(c.until) from pipeline.claims c
+			where c.video_id = p.video_id and not pipeline.same(c.position, ` + positionParam + `)),
 		clock_timestamp()
 	from pipeline.videos p where p.video_id = $1::uuid`
 
@@ -152,7 +158,8 @@ func (s *Store) ReleaseClaim(ctx context.Context, token uuid.UUID) error {
 // position still stands. Else ok is false and nothing has changed: the attempt begins anew with a new token, and is
 // told then what there is to do. So is a repeat of a call that had its effect: Claim answers it with Applied.
 func (s *Store) ApplyTranscript(
-	ctx context.Context, token uuid.UUID, id contract.VideoID, pos contract.Position, url string, summary contract.TranscriptSummary,
+	ctx context.Context, token uuid.UUID, id contract.VideoID, pos contract.Position,
+	url string, summary contract.TranscriptSummary,
 ) (ok bool, p contract.Pipeline, err error) {
 	args := append(positionArgs(pos), token.String(), url, summary.Duration, clean(summary.Language), summary.Words)
 	ok, row, err := s.change(ctx, id, applyTranscript, args...)
@@ -168,7 +175,8 @@ func (s *Store) ApplyTranscript(
 const applyTranscript = `
 	with claim as (
 		delete from pipeline.claims c using pipeline.videos p
-		where c.token = $6::uuid and c.video_id = $1::uuid and pipeline.same(c.position, ` + positionParam + `) and c.until > clock_timestamp()
+		where c.token = $6::uuid and c.video_id = $1::uuid and c.until > clock_timestamp()
+			and pipeline.same(c.position, ` + positionParam + `)
 			and p.video_id = c.video_id and p.deleted_at is null
 			and (p.transcript_position is null or not pipeline.newer(p.transcript_position, ` + positionParam + `))
 			and exists (select from public.videos v where v.id = p.video_id)

@@ -60,7 +60,9 @@ const buryVideo = `
 // of their ids, after the one given (empty: from the start), and answers with where to go on; empty at the end.
 //
 // A login that row-level security filters would bury every video, so it makes sure first that it sees all.
-func (s *Store) FindVanished(ctx context.Context, after contract.VideoID, limit int) (vanished []contract.VideoID, next contract.VideoID, err error) {
+func (s *Store) FindVanished(ctx context.Context, after contract.VideoID, limit int) (
+	vanished []contract.VideoID, next contract.VideoID, err error,
+) {
 	if err := s.unfiltered(ctx); err != nil {
 		return nil, "", wrap(err, "find vanished videos")
 	}
@@ -80,7 +82,9 @@ func (s *Store) FindVanished(ctx context.Context, after contract.VideoID, limit 
 	return vanished, next, nil
 }
 
-func (s *Store) missing(ctx context.Context, after contract.VideoID, limit int) (ids []contract.VideoID, next contract.VideoID, err error) {
+func (s *Store) missing(ctx context.Context, after contract.VideoID, limit int) (
+	ids []contract.VideoID, next contract.VideoID, err error,
+) {
 	ctx, cancel := s.bound(ctx)
 	defer cancel()
 	var from any

@@ -65,7 +65,9 @@ func (s *Store) IntentDone(ctx context.Context, id contract.VideoID, kind Intent
 }
 
 // IntentFailed has an intent wait, and remembers why. It does nothing when the intent is no longer there.
-func (s *Store) IntentFailed(ctx context.Context, id contract.VideoID, kind IntentKind, after time.Duration, reason string) error {
+func (s *Store) IntentFailed(
+	ctx context.Context, id contract.VideoID, kind IntentKind, after time.Duration, reason string,
+) error {
 	ctx, cancel := s.bound(ctx)
 	defer cancel()
 	_, err := s.pool.Exec(ctx, `
@@ -88,7 +90,8 @@ func (s *Store) Backlog(ctx context.Context) (Backlog, error) {
 	defer cancel()
 	var b Backlog
 	var seconds float64
-	err := s.pool.QueryRow(ctx, `select count(*), coalesce(extract(epoch from now() - min(created_at)), 0)::float8 from pipeline.intents`).
+	err := s.pool.QueryRow(ctx, `
+		select count(*), coalesce(extract(epoch from now() - min(created_at)), 0)::float8 from pipeline.intents`).
 		Scan(&b.Intents, &seconds)
 	b.Oldest = max(0, time.Duration(seconds*float64(time.Second)))
 	return b, wrap(err, "count the intents")
@@ -108,7 +111,8 @@ func (s *Store) Sweep(ctx context.Context, limit int) (removed int, err error) {
 	keys, err := s.pool.Exec(ctx, `
 		delete from pipeline.idempotency_keys where (user_id, key) in (
 			select user_id, key from pipeline.idempotency_keys
-			where created_at < now() - make_interval(secs => $2::float8) limit $1::int for update skip locked)`, limit, KeyLifetime.Seconds())
+			where created_at < now() - make_interval(secs => $2::float8)
+			limit $1::int for update skip locked)`, limit, KeyLifetime.Seconds())
 	if err != nil {
 		return 0, wrap(err, "sweep idempotency keys")
 	}

@@ -66,8 +66,9 @@ func mayNot(err error) error {
 	if errors.As(err, &pg) && pg.Code == codeNoPrivilege {
 		return &SetupError{
 			Problem: "the login may not change the schema",
-			Mend:    "run `vidflow migrate` with a DATABASE_URL of the database's owner (on Supabase: postgres); the other commands keep the role's",
-			Err:     pg,
+			Mend: "run `vidflow migrate` with a DATABASE_URL of the database's owner (on Supabase: postgres);" +
+				" the other commands keep the role's",
+			Err: pg,
 		}
 	}
 	return err

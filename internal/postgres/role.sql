@@ -2,7 +2,7 @@
 -- stays on, and policies for this role alone let it see and change every row of the four tables it works with.
 --
 -- Run this as the owner of the tables (on Supabase: postgres), after `vidflow migrate`, and again after each later
--- migration. It may be run any number of times. Put your own password in the place of 'change-me'; everybody else's
+-- migration. It may be run any number of times. Put a password of your own in the place of change-me; everybody else's
 -- policies are left as they are.
 
 begin;

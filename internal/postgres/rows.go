@@ -24,10 +24,13 @@ var earliest = time.Date(1, 1, 1, 0, 0, 0, 0, time.UTC)
 
 const pipelineColumns = `p.video_id::text, p.course_id::text, p.user_id,
 	p.transcription_state, p.asks, p.asked_at, p.ask_limit,
-	(p.transcript_position).topic_id::text, (p.transcript_position).partition, (p.transcript_position)."offset", (p.transcript_position).at,
-	p.transcript_duration, p.transcript_language, p.transcript_words, p.transcribed_at, p.transcription_error, p.transcription_error_at,
+	(p.transcript_position).topic_id::text, (p.transcript_position).partition,
+	(p.transcript_position)."offset", (p.transcript_position).at,
+	p.transcript_duration, p.transcript_language, p.transcript_words,
+	p.transcribed_at, p.transcription_error, p.transcription_error_at,
 	p.compression_state, p.compression_since,
-	(p.compression_position).topic_id::text, (p.compression_position).partition, (p.compression_position)."offset", (p.compression_position).at,
+	(p.compression_position).topic_id::text, (p.compression_position).partition,
+	(p.compression_position)."offset", (p.compression_position).at,
 	p.compressed_at, p.compression_error, p.compression_error_at,
 	p.revision, p.created_at, p.updated_at, p.deleted_at`
 
@@ -61,9 +64,11 @@ type pipelineRow struct {
 func (r *pipelineRow) dest() []any {
 	d := []any{&r.videoID, &r.courseID, &r.userID, &r.transcriptionState, &r.asks, &r.askedAt, &r.askLimit}
 	d = append(d, r.transcript.dest()...)
-	d = append(d, &r.duration, &r.language, &r.words, &r.transcribedAt, &r.transcriptionError, &r.transcriptionErrorAt, &r.compressionState, &r.since)
+	d = append(d, &r.duration, &r.language, &r.words, &r.transcribedAt, &r.transcriptionError, &r.transcriptionErrorAt)
+	d = append(d, &r.compressionState, &r.since)
 	d = append(d, r.compression.dest()...)
-	return append(d, &r.compressedAt, &r.compressionError, &r.compressionErrorAt, &r.revision, &r.createdAt, &r.updatedAt, &r.deletedAt)
+	d = append(d, &r.compressedAt, &r.compressionError, &r.compressionErrorAt)
+	return append(d, &r.revision, &r.createdAt, &r.updatedAt, &r.deletedAt)
 }
 
 // pipeline is nil for the empty side of a join.
@@ -97,7 +102,9 @@ func (r *pipelineRow) pipeline() (*contract.Pipeline, error) {
 		DeletedAt: utc(r.deletedAt),
 	}
 	if r.words != nil && r.duration != nil {
-		p.Transcription.Summary = &contract.TranscriptSummary{Duration: *r.duration, Language: orEmpty(r.language), Words: *r.words}
+		p.Transcription.Summary = &contract.TranscriptSummary{
+			Duration: *r.duration, Language: orEmpty(r.language), Words: *r.words,
+		}
 	}
 	var err error
 	if p.Transcription.Position, err = r.transcript.position(); err != nil {
@@ -139,8 +146,8 @@ func (r *positionRow) position() (*contract.Position, error) {
 
 // videoColumns are cast where production may have another type (level is an enum there or text) or where a null would
 // be an oddity that must not stop a whole list.
-const videoColumns = `v.id::text, v.course_id::text, v.title, v.description, v.thumbnail_url, v.camera_video_url, v.snapshot_url, v.event_url,
-	v.transcript_url, v.level::text, v.ispublic, ` + createdAt
+const videoColumns = `v.id::text, v.course_id::text, v.title, v.description,
+	v.thumbnail_url, v.camera_video_url, v.snapshot_url, v.event_url, v.transcript_url, v.level::text, v.ispublic, ` + createdAt
 
 // createdAt orders videos; a row without a time is the oldest.
 const createdAt = `coalesce(v.created_at, 'epoch')`

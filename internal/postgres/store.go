@@ -103,12 +103,14 @@ func prepare(cfg *pgx.ConnConfig, appName string) {
 // urlError says what is wrong with the URL without repeating it: the driver's own message masks the password only as
 // well as it can.
 func urlError(err error) error {
-	problem := "DATABASE_URL is not a URL of a Postgres database"
 	var file *fs.PathError
 	if errors.As(err, &file) {
 		return &SetupError{Problem: "DATABASE_URL names a file that cannot be read", Err: file}
 	}
-	return &SetupError{Problem: problem, Mend: "write it as postgres://user:password@host:5432/database, with special characters of the password percent-encoded"}
+	return &SetupError{
+		Problem: "DATABASE_URL is not a URL of a Postgres database",
+		Mend:    "write it as postgres://user:password@host:5432/database, with special characters of the password percent-encoded",
+	}
 }
 
 // bound gives a call its time-out. When it ends early, the driver has the server cancel what it is at.
@@ -119,7 +121,9 @@ func (s *Store) bound(ctx context.Context) (context.Context, context.CancelFunc)
 // change locks the row of a video in pipeline.videos, runs one statement and reads the row back: three statements of
 // one transaction in one round trip. The statement has the id as $1 and tells by its number of rows whether it did
 // anything; it sees all that was committed before the lock was had. The pipeline is nil when there is no row.
-func (s *Store) change(ctx context.Context, id contract.VideoID, sql string, args ...any) (changed bool, p *contract.Pipeline, err error) {
+func (s *Store) change(ctx context.Context, id contract.VideoID, sql string, args ...any) (
+	changed bool, p *contract.Pipeline, err error,
+) {
 	ctx, cancel := s.bound(ctx)
 	defer cancel()
 	var b pgx.Batch

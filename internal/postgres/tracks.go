@@ -18,7 +18,9 @@ func (s *Store) MarkOverdue(ctx context.Context, id contract.VideoID) (contract.
 
 // GiveUp says that a track is no longer waited for, and why, if it still is and, for the transcription, exactly asks
 // are recorded: a retry that came between has its way.
-func (s *Store) GiveUp(ctx context.Context, id contract.VideoID, track contract.Track, asks int, reason string) (contract.Pipeline, error) {
+func (s *Store) GiveUp(
+	ctx context.Context, id contract.VideoID, track contract.Track, asks int, reason string,
+) (contract.Pipeline, error) {
 	sql, args := `
 		update pipeline.videos
 		set transcription_state = 'given_up', transcription_error = $2::text, transcription_error_at = clock_timestamp()
@@ -40,11 +42,13 @@ func (s *Store) GiveUp(ctx context.Context, id contract.VideoID, track contract.
 func (s *Store) RecordError(ctx context.Context, id contract.VideoID, track contract.Track, message string) error {
 	sql := `
 		update pipeline.videos set transcription_error = $2::text, transcription_error_at = clock_timestamp()
-		where video_id = $1::uuid and deleted_at is null and transcription_state <> 'done' and transcription_error is distinct from $2::text`
+		where video_id = $1::uuid and deleted_at is null and transcription_state <> 'done'
+			and transcription_error is distinct from $2::text`
 	if track == contract.CompressionTrack {
 		sql = `
 			update pipeline.videos set compression_error = $2::text, compression_error_at = clock_timestamp()
-			where video_id = $1::uuid and deleted_at is null and compression_state <> 'done' and compression_error is distinct from $2::text`
+			where video_id = $1::uuid and deleted_at is null and compression_state <> 'done'
+				and compression_error is distinct from $2::text`
 	}
 	ctx, cancel := s.bound(ctx)
 	defer cancel()
@@ -55,7 +59,9 @@ func (s *Store) RecordError(ctx context.Context, id contract.VideoID, track cont
 // ApplyCompression sets the address of the compressed video and says that the track is done, unless something newer is
 // applied. The outcome is Applied (now or before), Superseded or Gone; the pipeline is the zero value when the video
 // was never known.
-func (s *Store) ApplyCompression(ctx context.Context, id contract.VideoID, pos contract.Position, url string) (Outcome, contract.Pipeline, error) {
+func (s *Store) ApplyCompression(
+	ctx context.Context, id contract.VideoID, pos contract.Position, url string,
+) (Outcome, contract.Pipeline, error) {
 	changed, p, err := s.change(ctx, id, applyCompression, append(positionArgs(pos), url)...)
 	if err != nil {
 		return "", contract.Pipeline{}, wrap(err, "set the compressed video of video %s", id)

@@ -93,7 +93,8 @@ func serverURL(t testing.TB) string {
 	t.Helper()
 	server := os.Getenv(Variable)
 	if server == "" {
-		t.Fatalf("%s is not set: this test needs a Postgres server; run it with `make test`, or with `go run ./devstack exec -- go test ./its/package`", Variable)
+		t.Fatalf("%s is not set: this test needs a Postgres server; run it with `make test`, "+
+			"or with `go run ./devstack exec -- go test ./its/package`", Variable)
 	}
 	return server
 }
@@ -165,7 +166,8 @@ func makeTemplate(server, templateURL, name, role string) error {
 		return err
 	}
 	var exists bool
-	if err := conn.QueryRow(ctx, `select exists (select from pg_database where datname = $1 and datistemplate)`, name).Scan(&exists); err != nil || exists {
+	err = conn.QueryRow(ctx, `select exists (select from pg_database where datname = $1 and datistemplate)`, name).Scan(&exists)
+	if err != nil || exists {
 		return err
 	}
 	// One that is there and not marked as a template was left half made.

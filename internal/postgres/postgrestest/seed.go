@@ -28,7 +28,9 @@ func (db *DB) CourseOf(t testing.TB, userID string) (courseID string) {
 	t.Helper()
 	courseID = uuid.NewString()
 	db.Exec(t, `insert into public.lecturers (user_id) values ($1) on conflict (user_id) do nothing`, userID)
-	db.Exec(t, `insert into public.courses (id, lecturer_id, title) select $1, id, 'A course' from public.lecturers where user_id = $2`, courseID, userID)
+	db.Exec(t, `
+		insert into public.courses (id, lecturer_id, title)
+		select $1, id, 'A course' from public.lecturers where user_id = $2`, courseID, userID)
 	return courseID
 }
 
