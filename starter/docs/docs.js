@@ -10,6 +10,7 @@ const el = (tag, props = {}, ...children) => {
 
 const token = document.getElementById('token');
 token.value = sessionStorage.getItem('token') || '';
+token.form.addEventListener('submit', (event) => event.preventDefault());
 token.addEventListener('input', () => sessionStorage.setItem('token', token.value.trim()));
 
 fetch('openapi.json').then((r) => r.json()).then(show, (err) => {
@@ -33,8 +34,13 @@ function show(openapi) {
   for (const [tag, operations] of byTag) {
     if (!operations.length) continue;
     const about = doc.tags.find((t) => t.name === tag);
-    main.append(el('h2', { textContent: tag }), about ? el('p', { textContent: about.description }) : null);
-    main.append(...operations.map(operation));
+    main.append(el('section', {},
+      el('h2', { textContent: tag }), about ? el('p', { textContent: about.description }) : null, ...operations.map(operation)));
+  }
+  const linked = document.getElementById(location.hash.slice(1)); // openapi's operationId
+  if (linked) {
+    linked.open = true;
+    linked.scrollIntoView();
   }
 }
 
