@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/jackc/pgx/v5"
 
 	"github.com/codeendelea/vidflow/internal/contract"
 	"github.com/codeendelea/vidflow/internal/postgres"
@@ -168,7 +169,7 @@ func dropRole(t *testing.T, db *postgrestest.DB, role string) {
 		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 		defer cancel()
 		for _, sql := range []string{`reassign owned by %s to current_user`, `drop owned by %s`, `drop role %s`} {
-			if _, err := db.Admin.Exec(ctx, fmt.Sprintf(sql, `"`+role+`"`)); err != nil {
+			if _, err := db.Admin.Exec(ctx, fmt.Sprintf(sql, pgx.Identifier{role}.Sanitize())); err != nil {
 				t.Errorf("drop the test's role: %v", err)
 			}
 		}

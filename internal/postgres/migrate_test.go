@@ -108,24 +108,25 @@ func TestMigrate(t *testing.T) {
 		if err := postgres.Migrate(t.Context(), url, quiet); err != nil {
 			t.Fatal(err)
 		}
-		role := "vidflow_" + newToken().String()[:8]
+		role := `vid"flow's ` + newToken().String()[:8]
+		const password = "it's \"secret\"\n; select 1/0; --"
 		conn, err := pgx.Connect(t.Context(), url)
 		if err != nil {
 			t.Fatal(err)
 		}
 		defer conn.Close(t.Context())
 		for range 2 { // it may be run any number of times
-			if _, err := conn.Exec(t.Context(), postgres.RoleSQL(role, `it's "secret"`)); err != nil {
+			if _, err := conn.Exec(t.Context(), postgres.RoleSQL(role, password)); err != nil {
 				t.Fatal(err)
 			}
 		}
 		dropRole(t, db, role)
-		store := postgrestest.Open(t, db.As(t, role, `it's "secret"`))
+		store := postgrestest.Open(t, db.As(t, role, password))
 		if err := store.Check(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 		must(store.CreateVideo(t.Context(), newVideo(t, db)))(t)
-		if err := postgres.Migrate(t.Context(), db.As(t, role, `it's "secret"`), quiet); err != nil {
+		if err := postgres.Migrate(t.Context(), db.As(t, role, password), quiet); err != nil {
 			t.Errorf("with nothing to do, even the role may run it: %v", err)
 		}
 	})
