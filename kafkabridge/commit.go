@@ -69,9 +69,10 @@ func (s *session) due() map[int32]kgo.EpochOffset {
 	return due
 }
 
-// lastLook is called when the commit is about to go out in the present generation: a rebalance may have passed since it was
-// put together, and a partition that has left must not be committed. It also writes the topic's id beside each offset,
-// so that nobody takes it for an offset of a later topic of the same name.
+// lastLook is called when the commit is about to go out, and no other is on its way. Since it was put together it may have
+// waited for others, and for a rebalance: a partition that has left must not be committed, and one that stayed not at an
+// offset that another commit has passed. It also writes the topic's id beside each offset, so that nobody takes it for an
+// offset of a later topic of the same name.
 func (s *session) lastLook(req *kmsg.OffsetCommitRequest) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -81,8 +82,13 @@ func (s *session) lastLook(req *kmsg.OffsetCommitRequest) error {
 		t := &req.Topics[i]
 		kept := t.Partitions[:0]
 		for _, rp := range t.Partitions {
-			if p := s.partitions[rp.Partition]; p != nil {
-				rp.Metadata = &note
+			p := s.partitions[rp.Partition]
+			if p == nil {
+				continue
+			}
+			// Never less than what was committed before: offsets only grow within a stay.
+			if m, ok := p.tracker.commit(); ok {
+				rp.Offset, rp.LeaderEpoch, rp.Metadata = m.offset, m.epoch, &note
 				kept = append(kept, rp)
 			}
 		}
