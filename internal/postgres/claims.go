@@ -156,7 +156,8 @@ func (s *Store) ReleaseClaim(ctx context.Context, token uuid.UUID) error {
 // ApplyTranscript sets the address of the transcript, its position and summary, says that the track is done, clears its
 // last error and releases the attempt's claim, all in one statement and only if the claim of this token for this
 // position still stands. Else ok is false and nothing has changed: the attempt begins anew with a new token, and is
-// told then what there is to do. So is a repeat of a call that had its effect: Claim answers it with Applied.
+// told then what there is to do. So is a repeat of a call that had its effect, and an attempt that stood side by side
+// with the one that applied the same position, whose claim is released: Claim answers both with Applied.
 func (s *Store) ApplyTranscript(
 	ctx context.Context, token uuid.UUID, id contract.VideoID, pos contract.Position,
 	url string, summary contract.TranscriptSummary,
@@ -180,9 +181,9 @@ const applyTranscript = `
 			and p.video_id = c.video_id and p.deleted_at is null
 			and (p.transcript_position is null or not pipeline.newer(p.transcript_position, ` + positionParam + `))
 			and exists (select from public.videos v where v.id = p.video_id)
-		returning c.video_id
+		returning c.video_id, pipeline.newer(` + positionParam + `, p.transcript_position) as wanted
 	), video as (
-		update public.videos v set transcript_url = $7::text from claim where v.id = claim.video_id returning v.id
+		update public.videos v set transcript_url = $7::text from claim where v.id = claim.video_id and claim.wanted returning v.id
 	)
 	update pipeline.videos p
 	set transcription_state = 'done', transcript_position = ` + positionParam + `,

@@ -155,6 +155,25 @@ func TestClaims(t *testing.T) {
 		}
 	})
 
+	t.Run("two attempts side by side apply their position once", func(t *testing.T) {
+		t.Parallel()
+		id, fast, slow := created(t, db), newToken(), newToken()
+		want(t, claim(t, id, fast, at(1)), postgres.Granted)
+		want(t, claim(t, id, slow, at(1)), postgres.Granted)
+		if !apply(t, id, fast, at(1)) {
+			t.Fatal("not applied")
+		}
+		before := load(t, db, id)
+		if apply(t, id, slow, at(1)) {
+			t.Error("applied twice")
+		}
+		if diff := cmp.Diff(before, load(t, db, id)); diff != "" {
+			t.Errorf("the slow one changed something:\n%s", diff)
+		}
+		want(t, claim(t, id, newToken(), at(1)), postgres.Applied)
+		want(t, claim(t, id, newToken(), at(2)), postgres.Granted) // both claims are released
+	})
+
 	t.Run("5 keep on doubt", func(t *testing.T) {
 		t.Parallel()
 		id, doubtful := created(t, db), newToken()
