@@ -130,7 +130,8 @@ func (s *Starter) operations(r chi.Router) huma.API {
 	huma.Register(api, op(huma.Operation{
 		OperationID: "list-course-pipeline", Method: http.MethodGet, Path: "/api/courses/{courseId}/pipeline",
 		Tags: []string{"pipeline"}, Summary: "How far the videos of a course are",
-		Description: "Newest first, in pages. Videos that are created or deleted between two pages make no other video appear twice or not at all.",
+		Description: "Newest first, in pages. Videos that are created or deleted between two pages make no other video appear " +
+			"twice or not at all.",
 	}, http.StatusNotFound, http.StatusUnprocessableEntity), s.coursePipeline)
 
 	huma.Register(api, op(huma.Operation{
@@ -257,15 +258,16 @@ func transcriptionSchema() *huma.Schema {
 		}
 	}
 	nested := &huma.Schema{
-		Title: "Nested", Description: "The canonical form.", Type: huma.TypeObject, AdditionalProperties: true, Required: []string{"transcription"},
+		Title: "Nested", Description: "The canonical form.", Type: huma.TypeObject, AdditionalProperties: true,
+		Required: []string{"transcription"},
 		Properties: map[string]*huma.Schema{
 			"video_id":      {Type: huma.TypeString, Format: "uuid", Description: "The path's id, or left out."},
 			"transcription": {Type: huma.TypeObject, AdditionalProperties: true, Properties: transcript()},
 		},
 	}
 	flat := &huma.Schema{
-		Title: "Flat", Description: "The older form.", Type: huma.TypeObject, AdditionalProperties: true, Required: []string{"words"},
-		Properties: transcript(),
+		Title: "Flat", Description: "The older form.", Type: huma.TypeObject, AdditionalProperties: true,
+		Required: []string{"words"}, Properties: transcript(),
 	}
 	flat.Properties["videoId"] = &huma.Schema{Type: huma.TypeString, Format: "uuid", Description: "The path's id, or left out."}
 	return &huma.Schema{AnyOf: []*huma.Schema{nested, flat}, Description: "Members that are not known here are stored as they are."}

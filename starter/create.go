@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"unicode/utf8"
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/google/uuid"
@@ -65,6 +66,9 @@ type createOutput struct {
 
 // create commits the row, its pipeline and the intent to run in one transaction, and needs nothing but Postgres.
 func (s *Starter) create(ctx context.Context, in *createInput) (*createOutput, error) {
+	if !utf8.ValidString(in.IdempotencyKey) {
+		return nil, invalid(FieldProblem{Location: "header." + headerIdempotencyKey, Message: "is not UTF-8"})
+	}
 	caller := callerOf(ctx)
 	if err := s.ownCourse(ctx, caller, in.CourseID.id); err != nil {
 		return nil, err
@@ -93,7 +97,7 @@ func (s *Starter) create(ctx context.Context, in *createInput) (*createOutput, e
 	case errors.Is(err, postgres.ErrKeyReused):
 		return nil, problem(http.StatusUnprocessableEntity, "idempotency_key_reused",
 			"This Idempotency-Key was used for another request.").
-			field("header.Idempotency-Key", "was used for another request")
+			field("header."+headerIdempotencyKey, "was used for another request")
 	case err != nil:
 		return nil, storeProblem(err)
 	case created.Gone():

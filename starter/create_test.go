@@ -111,6 +111,10 @@ func TestCreateRefused(t *testing.T) {
 		a := w.call(http.MethodPost, w.videosPath(), w.owner(), body(), "X-Request-Id", "r-1", "Idempotency-Key", strings.Repeat("k", 256)).expect(t, 422)
 		golden(t, filepath.Join("testdata", "problems", "create_key_too_long.json"), a.body)
 	})
+	t.Run("key_not_text", func(t *testing.T) {
+		a := w.call(http.MethodPost, w.videosPath(), w.owner(), body(), "X-Request-Id", "r-1", "Idempotency-Key", "caf\xe9").expect(t, 422)
+		golden(t, filepath.Join("testdata", "problems", "create_key_not_text.json"), a.body)
+	})
 	t.Run("course_id", func(t *testing.T) {
 		a := w.call(http.MethodPost, "/api/courses/42/videos", w.owner(), body(), "X-Request-Id", "r-1").expect(t, 422)
 		golden(t, filepath.Join("testdata", "problems", "create_course_id.json"), a.body)

@@ -136,10 +136,13 @@ func (r *Relay) work(ctx context.Context) {
 				continue
 			}
 		}
-		timer := time.NewTimer(time.Until(next))
+		var look <-chan time.Time // none while there is enough in hand
+		if leased <= intentBatch/2 {
+			look = time.After(time.Until(next))
+		}
 		select {
 		case <-ctx.Done():
-		case <-timer.C:
+		case <-look:
 		case <-r.wake:
 			next = time.Now()
 		case due := <-settled:
@@ -148,7 +151,6 @@ func (r *Relay) work(ctx context.Context) {
 				next = due
 			}
 		}
-		timer.Stop()
 	}
 }
 

@@ -14,6 +14,9 @@ import (
 	"github.com/codeendelea/vidflow/workflows"
 )
 
+// typeRunEnded is the server's own: the run ended after it had accepted the retry and before it had answered.
+const typeRunEnded = "AcceptedUpdateCompletedWorkflow"
+
 // retryAfterBusy is what a caller is told to wait when the run of their video cannot take a retry just now.
 const retryAfterBusy = 2 * time.Second
 
@@ -111,7 +114,7 @@ func retryProblem(err error) *Problem {
 			return problem(http.StatusConflict, "nothing_to_retry", refused.Message())
 		case workflows.ErrNoVideo:
 			return noVideo()
-		case workflows.ErrBusy:
+		case workflows.ErrBusy, typeRunEnded:
 			return problem(http.StatusServiceUnavailable, "busy", "The video's workflow is busy. Please try again shortly.").
 				retryAfter(retryAfterBusy).because(err)
 		}

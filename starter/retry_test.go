@@ -60,6 +60,7 @@ func TestRetryOutcomes(t *testing.T) {
 			"an answer is awaited until noon", workflows.ErrNothingToRetry, nil)}, 409, "nothing_to_retry", ""},
 		"no video":       {retrying{refuse: temporal.NewNonRetryableApplicationError("gone", workflows.ErrNoVideo, nil)}, 404, "no_video", ""},
 		"busy":           {retrying{refuse: temporal.NewNonRetryableApplicationError("busy", workflows.ErrBusy, nil)}, 503, "busy", "2"},
+		"run ended":      {retrying{refuse: temporal.NewNonRetryableApplicationError("Workflow Update failed", "AcceptedUpdateCompletedWorkflow", nil)}, 503, "busy", "2"},
 		"run failed":     {retrying{refuse: temporal.NewNonRetryableApplicationError("boom at line 3", "Panic", nil)}, 500, "internal_error", ""},
 		"away":           {retrying{fail: serviceerror.NewUnavailable("connection refused to 10.1.2.3:7233")}, 503, "unavailable", "5"},
 		"no worker":      {retrying{fail: context.DeadlineExceeded}, 503, "unavailable", "5"},

@@ -81,7 +81,8 @@ func (s *Starter) Handler() http.Handler { return s.handler }
 // Relay is the relay alone.
 func (s *Starter) Relay() *Relay { return s.relay }
 
-// Run serves the API and the relay until ctx ends, then lets requests in hand end within the configured time. It returns nil when it was ctx that ended it.
+// Run serves the API and the relay until ctx ends, then lets requests in hand end within the configured time. It returns
+// nil when it was ctx that ended it.
 func (s *Starter) Run(ctx context.Context) error {
 	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", s.cfg.Addr)
 	if err != nil {
