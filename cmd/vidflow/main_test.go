@@ -235,6 +235,6 @@ func golden(t *testing.T, name, got string) {
 		t.Fatal(err)
 	}
 	if diff := cmp.Diff(string(want), got); diff != "" {
-		t.Errorf("%s; run `go test ./cmd/vidflow -update` (-want +got):\n%s", path, diff)
+		t.Errorf("%s; run `make generate` (-want +got):\n%s", path, diff)
 	}
 }

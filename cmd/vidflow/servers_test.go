@@ -1,0 +1,188 @@
+package main
+
+import (
+	"maps"
+	"net"
+	"net/http"
+	"os"
+	"strings"
+	"testing"
+
+	"go.temporal.io/sdk/client"
+
+	"github.com/codeendelea/vidflow/internal/postgres/postgrestest"
+	"github.com/codeendelea/vidflow/internal/process"
+	"github.com/codeendelea/vidflow/worker"
+)
+
+// servers is the environment that `go run ./devstack exec` gives to a command: every server is there.
+func servers(t *testing.T, changes map[string]string) map[string]string {
+	t.Helper()
+	env := map[string]string{
+		"OPS_ADDR":             "127.0.0.1:0",
+		"HOST":                 "127.0.0.1",
+		"PORT":                 freePort(t),
+		"TEMPORAL_CONFIG_FILE": os.DevNull,
+	}
+	for _, name := range []string{
+		"DATABASE_URL", "JWT_SECRET", "KAFKA_BROKERS", "KAFKA_SSL", "SUPABASE_SERVICE_KEY", "SUPABASE_URL", "TEMPORAL_ADDRESS",
+		"TEMPORAL_NAMESPACE",
+	} {
+		env[name] = os.Getenv(name)
+		if env[name] == "" {
+			t.Fatalf("%s is not set: this test needs servers; run it with `make test`, or with "+
+				"`go run ./devstack exec -- go test ./cmd/vidflow`", name)
+		}
+	}
+	maps.Copy(env, changes)
+	return env
+}
+
+func freePort(t *testing.T) string {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	_, port, err := net.SplitHostPort(listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return port
+}
+
+func TestServers_starter_is_ready_with_the_database_alone(t *testing.T) {
+	t.Parallel()
+	db := postgrestest.New(t)
+	env := environment(map[string]string{"DATABASE_URL": db.URL, "HOST": "127.0.0.1", "PORT": freePort(t)})
+	r := start(t, env, "starter")
+	r.until(`"msg":"starter runs"`)
+	status, readiness := r.probe("/readyz")
+	if status != http.StatusOK || readiness.Status != process.StatusDegraded {
+		t.Errorf("/readyz: got %d %+v, want 200 and degraded", status, readiness)
+	}
+	for _, check := range readiness.Checks {
+		if up := check.State == process.StateUp; up != (check.Name == "Postgres") {
+			t.Errorf("%s: got %+v, want Postgres alone up", check.Name, check)
+		}
+	}
+	r.until(`"msg":"API listens"`)
+	resp, err := http.Get("http://127.0.0.1:" + env["PORT"] + "/api/health")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		t.Errorf("/api/health: got %s, want 200", resp.Status)
+	}
+	r.stop()
+	if code := r.code(); code != exitOK {
+		t.Errorf("exit code: got %d, want %d\n%s", code, exitOK, r.log)
+	}
+}
+
+func TestServers_migrate(t *testing.T) {
+	t.Parallel()
+	db := postgrestest.NewEmpty(t)
+	env := servers(t, map[string]string{"DATABASE_URL": db.AdminURL})
+
+	for _, args := range [][]string{{"migrate"}, {"migrate"}, {"migrate", "--skip-temporal"}} {
+		if got := invoke(t, env, args...); got.code != exitOK {
+			t.Fatalf("%q: exit code %d\n%s", args, got.code, got.stderr)
+		}
+	}
+	temporal, err := client.Dial(client.Options{HostPort: env["TEMPORAL_ADDRESS"], Namespace: env["TEMPORAL_NAMESPACE"]})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer temporal.Close()
+	if known, err := worker.KnowsSearchAttributes(t.Context(), temporal, env["TEMPORAL_NAMESPACE"]); !known {
+		t.Errorf("search attributes: %v", err)
+	}
+
+	all := start(t, env, "starter", "migrate", "worker", "kafkabridge")
+	for _, message := range []string{"Database schema is up to date", "worker runs", "starter runs", "kafkabridge runs"} {
+		all.until(`"msg":"` + message)
+	}
+	if status, readiness := all.probe("/readyz"); status != http.StatusOK || readiness.Status != process.StatusReady {
+		t.Errorf("/readyz: got %d %+v, want 200 and ready", status, readiness)
+	}
+	all.stop()
+	if code := all.code(); code != exitOK {
+		t.Errorf("exit code: got %d, want %d\n%s", code, exitOK, all.log)
+	}
+}
+
+func TestServers_refuse_by_name(t *testing.T) {
+	t.Parallel()
+	for name, row := range map[string]struct {
+		change func(t *testing.T, db *postgrestest.DB, env map[string]string)
+		args   []string
+		want   []string
+	}{
+		"a namespace that does not exist": {
+			change: func(_ *testing.T, _ *postgrestest.DB, env map[string]string) { env["TEMPORAL_NAMESPACE"] = "no-such-namespace" },
+			args:   []string{"worker"},
+			want:   []string{"Temporal cannot be used", "temporal operator namespace create --namespace no-such-namespace"},
+		},
+		"a namespace that does not exist, to migrate": {
+			change: func(_ *testing.T, db *postgrestest.DB, env map[string]string) {
+				env["TEMPORAL_NAMESPACE"], env["DATABASE_URL"] = "no-such-namespace", db.AdminURL
+			},
+			args: []string{"migrate"},
+			want: []string{"Temporal cannot be used", "no-such-namespace"},
+		},
+		"a refused login": {
+			change: func(t *testing.T, db *postgrestest.DB, env map[string]string) {
+				env["DATABASE_URL"] = db.As(t, db.Role, "wrong-password")
+			},
+			args: []string{"starter"},
+			want: []string{"Postgres cannot be used", "refuses the login", "DATABASE_URL"},
+		},
+		"a database that was not migrated": {
+			change: func(t *testing.T, _ *postgrestest.DB, env map[string]string) {
+				env["DATABASE_URL"] = postgrestest.NewEmpty(t).AdminURL
+			},
+			args: []string{"worker"},
+			want: []string{"Postgres cannot be used", "vidflow migrate"},
+		},
+		"a login that row-level security filters": {
+			change: func(t *testing.T, db *postgrestest.DB, _ map[string]string) {
+				db.Exec(t, `drop policy "`+db.Role+` manages videos" on public.videos`)
+			},
+			args: []string{"starter"},
+			want: []string{"Postgres cannot be used", "row-level security", "CREATE POLICY"},
+		},
+		"a key that storage refuses": {
+			change: func(_ *testing.T, _ *postgrestest.DB, env map[string]string) {
+				env["SUPABASE_SERVICE_KEY"] = "sb_secret_of_somebody_else"
+			},
+			args: []string{"worker"},
+			want: []string{"Storage cannot be used"},
+		},
+		"a topic that is missing": {
+			change: func(_ *testing.T, _ *postgrestest.DB, env map[string]string) { env["KAFKA_PRODUCE_TOPIC"] = "no-such-topic" },
+			args:   []string{"worker"},
+			want:   []string{"Kafka producer cannot be used", "no-such-topic"},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			db := postgrestest.New(t)
+			env := servers(t, map[string]string{"DATABASE_URL": db.URL})
+			row.change(t, db, env)
+			got := invoke(t, env, row.args...)
+			if got.code != exitFailed {
+				t.Errorf("exit code: got %d, want %d", got.code, exitFailed)
+			}
+			for _, want := range row.want {
+				if !strings.Contains(got.stderr, want) {
+					t.Errorf("got no %q in:\n%s", want, got.stderr)
+				}
+			}
+			got.shows(t, "wrong-password")
+			got.shows(t, env["SUPABASE_SERVICE_KEY"])
+		})
+	}
+}
