@@ -14,6 +14,8 @@ ARGS ?=
 
 DEVSTACK := bin/devstack
 VIDFLOW  := bin/vidflow
+# What the end-to-end tests start: the same program, with the race detector in it.
+VIDFLOW_RACE := bin/vidflow-race
 
 GO_FILES = $$(git ls-files -co --exclude-standard '*.go')
 
@@ -49,6 +51,11 @@ build-vidflow:
 	@mkdir -p bin
 	@CGO_ENABLED=0 go build -trimpath -o $(VIDFLOW) ./cmd/vidflow
 
+.PHONY: build-race
+build-race:
+	@mkdir -p bin
+	@CGO_ENABLED=1 go build -race -o $(VIDFLOW_RACE) ./cmd/vidflow
+
 .PHONY: build-devstack
 build-devstack:
 	@mkdir -p bin
@@ -56,15 +63,15 @@ build-devstack:
 	@set -o pipefail; go build -v -o $(DEVSTACK) ./devstack 2>&1 >/dev/null | $(PROGRESS)
 
 .PHONY: test
-test: build-devstack build-vidflow ## Run every test, on servers of its own, with the race detector
-	@$(DEVSTACK) exec --binary=$(VIDFLOW) -- bash -euo pipefail -c '\
+test: build-devstack build-race ## Run every test, on servers of its own, with the race detector
+	@$(DEVSTACK) exec --binary=$(VIDFLOW_RACE) -- bash -euo pipefail -c '\
 		go test -race -timeout=15m $(ARGS) ./...; \
 		cd devstack; \
 		go test -race -timeout=15m $(ARGS) $$(go list ./... | grep -vE "$(LINK_SERVER)")'
 
 .PHONY: test-one
-test-one: build-devstack build-vidflow ## Run the tests of one package on servers of its own (PKG=./starter ARGS='-run TestX -v')
-	@$(DEVSTACK) exec --binary=$(VIDFLOW) -- go test -race $(ARGS) $(PKG)
+test-one: build-devstack build-race ## Run the tests of one package on servers of its own (PKG=./starter ARGS='-run=TestX -v')
+	@$(DEVSTACK) exec --binary=$(VIDFLOW_RACE) -- go test -race $(ARGS) $(PKG)
 
 .PHONY: smoke
 smoke: build-devstack build-vidflow ## Send videos through a whole pipeline, unattended, and check what comes of them
