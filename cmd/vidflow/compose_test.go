@@ -18,13 +18,12 @@ import (
 
 	"github.com/codeendelea/vidflow/internal/config"
 	"github.com/codeendelea/vidflow/internal/contract"
+	"github.com/codeendelea/vidflow/internal/process"
 )
 
 const (
 	composeFile = "../../docker-compose.yml"
 	ourImage    = "vidflow:local"
-	// afterShutdown is what a process may take beyond SHUTDOWN_TIMEOUT; see process.Run.
-	afterShutdown = 2 * time.Second
 )
 
 // loadCompose loads the file as docker compose does, with nothing set.
@@ -272,7 +271,7 @@ func TestCompose_health_checks(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if grace := service.StopGracePeriod; grace == nil || time.Duration(*grace) < cfg.Process.ShutdownTimeout+afterShutdown {
+		if grace := service.StopGracePeriod; grace == nil || time.Duration(*grace) < cfg.Process.ShutdownTimeout+process.ShutdownGrace {
 			t.Errorf("%s: grace of %v for a shutdown that may take %s", name, grace, cfg.Process.ShutdownTimeout)
 		}
 	}

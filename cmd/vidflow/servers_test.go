@@ -122,9 +122,11 @@ func TestServers_refuse_by_name(t *testing.T) {
 		want   []string
 	}{
 		"a namespace that does not exist": {
-			change: func(_ *testing.T, _ *postgrestest.DB, env map[string]string) { env["TEMPORAL_NAMESPACE"] = "no-such-namespace" },
-			args:   []string{"worker"},
-			want:   []string{"Temporal cannot be used", "temporal operator namespace create --namespace no-such-namespace"},
+			change: func(_ *testing.T, _ *postgrestest.DB, env map[string]string) {
+				env["TEMPORAL_NAMESPACE"] = "no-such-namespace"
+			},
+			args: []string{"worker"},
+			want: []string{"Temporal cannot be used", "temporal operator namespace create --namespace no-such-namespace"},
 		},
 		"a namespace that does not exist, to migrate": {
 			change: func(_ *testing.T, db *postgrestest.DB, env map[string]string) {
@@ -162,9 +164,11 @@ func TestServers_refuse_by_name(t *testing.T) {
 			want: []string{"Storage cannot be used"},
 		},
 		"a topic that is missing": {
-			change: func(_ *testing.T, _ *postgrestest.DB, env map[string]string) { env["KAFKA_PRODUCE_TOPIC"] = "no-such-topic" },
-			args:   []string{"worker"},
-			want:   []string{"Kafka producer cannot be used", "no-such-topic"},
+			change: func(_ *testing.T, _ *postgrestest.DB, env map[string]string) {
+				env["KAFKA_PRODUCE_TOPIC"] = "no-such-topic"
+			},
+			args: []string{"worker"},
+			want: []string{"Kafka producer cannot be used", "no-such-topic"},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

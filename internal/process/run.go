@@ -13,8 +13,8 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// graceAfterLimit is what the parts get on top of the limit, which they keep themselves, before they are left behind.
-const graceAfterLimit = 5 * time.Second
+// ShutdownGrace is what the parts get on top of the limit, which they keep themselves, before they are left behind.
+const ShutdownGrace = 3 * time.Second
 
 // ErrLeftBehind says that parts still worked when Run returned. What they use must not be waited for.
 var ErrLeftBehind = errors.New("did not end within the shutdown time-out")
@@ -37,11 +37,11 @@ type Options struct {
 	Log *slog.Logger
 	// Ops is told of the parts and what becomes of them.
 	Ops *Ops
-	// ShutdownTimeout is how long the parts may take to end once ctx is cancelled. They must keep it themselves; five
+	// ShutdownTimeout is how long the parts may take to end once ctx is cancelled. They must keep it themselves; three
 	// seconds later Run returns without them.
 	ShutdownTimeout time.Duration
 
-	grace time.Duration // graceAfterLimit, shorter in tests
+	grace time.Duration // ShutdownGrace, shorter in tests
 }
 
 // Run runs the parts until ctx is cancelled or one of them fails, which ends the others. It returns nil when all ended
@@ -66,7 +66,7 @@ func Run(ctx context.Context, o Options, parts ...Part) error {
 	case <-ctx.Done():
 		status.stop()
 	}
-	limit := time.NewTimer(o.ShutdownTimeout + cmp.Or(o.grace, graceAfterLimit))
+	limit := time.NewTimer(o.ShutdownTimeout + cmp.Or(o.grace, ShutdownGrace))
 	defer limit.Stop()
 	select {
 	case err := <-result:
