@@ -93,29 +93,40 @@ func (b *Bridge) Close() { b.letters.Close() }
 // Stats counts what was done so far.
 func (b *Bridge) Stats() Stats { return b.counters.snapshot() }
 
-// Checks are what the bridge needs of Kafka. Until Run they ask whether its topics are there, and each error that
-// waiting cannot mend says so; from then on, whether a broker answers each of its clients.
+// Checks are what the bridge needs of Kafka. Until Run they ask whether its topics are there and its groups open to it, and
+// an error that waiting cannot mend says so; from then on, whether a broker answers each of its clients.
 func (b *Bridge) Checks() []process.Check {
 	checks := []process.Check{{
 		Name:     "Kafka dead letters",
 		Required: true,
-		Probe: b.probe(b.letters.Ready,
-			b.cfg.Transcription.Topic+contract.DeadLetterSuffix, b.cfg.Compression.Topic+contract.DeadLetterSuffix),
+		Probe: b.probe(b.letters.Ready, func(ctx context.Context) error {
+			return b.letters.CheckTopics(ctx,
+				b.cfg.Transcription.Topic+contract.DeadLetterSuffix, b.cfg.Compression.Topic+contract.DeadLetterSuffix)
+		}),
 	}}
 	for _, c := range b.consumers {
-		checks = append(checks, process.Check{Name: "Kafka consumer " + c.topic, Required: true, Probe: b.probe(c.ready, c.topic)})
+		checks = append(checks, process.Check{
+			Name:     "Kafka consumer " + c.topic,
+			Required: true,
+			Probe: b.probe(c.ready, func(ctx context.Context) error {
+				if err := b.letters.CheckTopics(ctx, c.topic); err != nil {
+					return err
+				}
+				return b.letters.CheckGroup(ctx, c.group)
+			}),
+		})
 	}
 	return checks
 }
 
-func (b *Bridge) probe(ready func(context.Context) error, topics ...string) func(context.Context) error {
+// probe asks setUp before Run and ready from then on.
+func (b *Bridge) probe(ready, setUp func(context.Context) error) func(context.Context) error {
 	return func(ctx context.Context) error {
-		var err error
+		ask := setUp
 		if b.running.Load() {
-			err = ready(ctx)
-		} else {
-			err = b.letters.CheckTopics(ctx, topics...)
+			ask = ready
 		}
+		err := ask(ctx)
 		if kafka.IsSetup(err) {
 			return process.Never(err)
 		}

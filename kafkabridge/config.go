@@ -31,7 +31,7 @@ type Config struct {
 	// others go on. Defaults: a fifth of the above.
 	MaxPartitionRecords int
 	MaxPartitionBytes   int
-	// FetchBytes is the size of one fetch from a broker (8 MiB); a single larger batch still comes through.
+	// FetchBytes is the size of one fetch from a broker, compressed (1 MiB); a single larger batch still comes through.
 	FetchBytes int
 
 	// MaxSignals bounds the signals that are on their way to Temporal at one time (64).
@@ -72,7 +72,7 @@ func (c Config) withDefaults() Config {
 	c.MaxBytes = cmp.Or(c.MaxBytes, 64<<20)
 	c.MaxPartitionRecords = cmp.Or(c.MaxPartitionRecords, max(c.MaxRecords/5, 1))
 	c.MaxPartitionBytes = cmp.Or(c.MaxPartitionBytes, max(c.MaxBytes/5, 1))
-	c.FetchBytes = cmp.Or(c.FetchBytes, 8<<20)
+	c.FetchBytes = cmp.Or(c.FetchBytes, 1<<20)
 	c.MaxSignals = cmp.Or(c.MaxSignals, 64)
 	c.SignalInterval = cmp.Or(c.SignalInterval, time.Second)
 	c.SignalTimeout = cmp.Or(c.SignalTimeout, 10*time.Second)

@@ -26,7 +26,8 @@ type Signaller interface {
 }
 
 // lanes bring results to their workflows: in order and one at a time for each video, many videos at a time. Each video
-// with something in hand has a goroutine, its lane.
+// with something in hand has a lane, which costs its results and a timer: goroutines there are only for signals that are
+// on their way.
 type lanes struct {
 	cfg       Config
 	signaller Signaller
@@ -34,21 +35,25 @@ type lanes struct {
 	log       *slog.Logger
 	loud      *throttle
 
-	// slots bounds the signals on their way: its capacity is MaxSignals.
-	slots chan struct{}
 	// work is cancelled to give up what is in hand; draining is closed when what fails is no longer tried again.
 	work     context.Context
 	draining <-chan struct{}
 
-	wg   sync.WaitGroup
-	mu   sync.Mutex
-	open map[contract.VideoID]*lane
+	open    sync.WaitGroup // one for each lane
+	mu      sync.Mutex
+	lanes   map[contract.VideoID]*lane
+	ready   []*lane // to be sent from, oldest first
+	workers int     // goroutines that do it, at most MaxSignals
 }
 
 // lane is what waits for one video, in the order in which the first record of each parcel came. lanes.mu guards it.
 type lane struct {
 	video   contract.VideoID
 	waiting []*parcel
+	// pausing: a timer will make the lane ready.
+	pausing bool
+	// failures in a row: of the first parcel, which was refused, and is held back.
+	failures int
 }
 
 // origin is what order is certain within.
@@ -83,10 +88,9 @@ func newLanes(
 		counters:  counters,
 		log:       log,
 		loud:      newThrottle(log, time.Second),
-		slots:     make(chan struct{}, cfg.MaxSignals),
 		work:      work,
 		draining:  draining,
-		open:      make(map[contract.VideoID]*lane),
+		lanes:     make(map[contract.VideoID]*lane),
 	}
 }
 
@@ -100,11 +104,12 @@ func (l *lanes) deliver(r result, owed receipt) {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	ln, ok := l.open[r.video]
+	ln, ok := l.lanes[r.video]
 	if !ok {
 		ln = &lane{video: r.video}
-		l.open[r.video] = ln
-		l.wg.Go(func() { l.run(ln) })
+		l.lanes[r.video] = ln
+		l.open.Add(1)
+		l.makeReady(ln)
 	}
 	if i := ln.find(in.origin); i >= 0 {
 		ln.waiting[i].absorb(in)
@@ -117,34 +122,36 @@ func (ln *lane) find(o origin) int {
 	return slices.IndexFunc(ln.waiting, func(p *parcel) bool { return p.origin == o })
 }
 
-// wait returns when every lane is empty.
-func (l *lanes) wait() { l.wg.Wait() }
-
-// run sends what waits for one video, and ends when nothing has come for a whole interval.
-func (l *lanes) run(ln *lane) {
-	failures := 0
-	for p := l.next(ln); p != nil; p = l.next(ln) {
-		err := l.send(ln.video, p)
-		if err == nil {
-			failures = 0
-			settle(p.receipts, accepted)
-			l.rest(ln)
-			continue
-		}
-		failures++
-		refused := p.newest // p may change once it is back
-		l.putBack(ln, p)
-		if !l.holdBack(ln.video, refused, failures, err) {
-			l.abandon(ln)
-			return
-		}
+// makeReady queues a lane for sending. It is called with l.mu held, like all that follows down to send.
+func (l *lanes) makeReady(ln *lane) {
+	l.ready = append(l.ready, ln)
+	if l.workers < l.cfg.MaxSignals {
+		l.workers++
+		go l.sendReady()
 	}
+}
+
+// pause makes the lane ready after d.
+func (l *lanes) pause(ln *lane, d time.Duration) {
+	ln.pausing = true
+	time.AfterFunc(d, func() {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		if ln.pausing { // else it was closed meanwhile
+			ln.pausing = false
+			l.makeReady(ln)
+		}
+	})
+}
+
+func (l *lanes) close(ln *lane) {
+	ln.pausing = false
+	delete(l.lanes, ln.video)
+	l.open.Done()
 }
 
 // next takes the next parcel of the lane in hand; nil means that there is none, and the lane is closed.
 func (l *lanes) next(ln *lane) *parcel {
-	l.mu.Lock()
-	defer l.mu.Unlock()
 	for len(ln.waiting) > 0 {
 		p := ln.waiting[0]
 		ln.waiting = slices.Delete(ln.waiting, 0, 1)
@@ -152,14 +159,12 @@ func (l *lanes) next(ln *lane) *parcel {
 			return p
 		}
 	}
-	delete(l.open, ln.video)
+	l.close(ln)
 	return nil
 }
 
 // putBack makes the parcel the next one again, together with what has come of its origin meanwhile.
-func (l *lanes) putBack(ln *lane, p *parcel) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
+func (ln *lane) putBack(p *parcel) {
 	if i := ln.find(p.origin); i >= 0 {
 		p.absorb(ln.waiting[i])
 		ln.waiting = slices.Delete(ln.waiting, i, i+1)
@@ -167,13 +172,85 @@ func (l *lanes) putBack(ln *lane, p *parcel) {
 	ln.waiting = slices.Insert(ln.waiting, 0, p)
 }
 
-func (l *lanes) send(video contract.VideoID, p *parcel) error {
-	select {
-	case l.slots <- struct{}{}:
-	case <-l.work.Done():
-		return context.Cause(l.work)
+// sendReady sends one parcel of each ready lane until none is ready. Between two parcels a lane pauses: the workflow is
+// left alone for the interval, or what was refused is held back.
+func (l *lanes) sendReady() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for len(l.ready) > 0 {
+		ln := l.ready[0]
+		l.ready[0] = nil
+		l.ready = l.ready[1:]
+		p := l.next(ln)
+		if p == nil {
+			continue
+		}
+		l.mu.Unlock()
+		err := l.send(ln.video, p)
+		if err == nil {
+			settle(p.receipts, accepted)
+		}
+		l.mu.Lock()
+		switch {
+		case err == nil && len(ln.waiting) == 0 && l.isDraining():
+			l.close(ln)
+		case err == nil:
+			ln.failures = 0
+			l.pause(ln, l.cfg.SignalInterval)
+		case l.isDraining():
+			ln.putBack(p)
+			l.abandon(ln)
+		default:
+			l.holdBack(ln, p, err)
+		}
 	}
-	defer func() { <-l.slots }()
+	l.workers--
+}
+
+// holdBack has the video tried again later. Nothing that Temporal refuses is the fault of a record, whatever the error
+// says: what was decoded fits every limit of a signal.
+func (l *lanes) holdBack(ln *lane, p *parcel, err error) {
+	l.counters.retries.Add(1)
+	ln.failures++
+	pause := backoff(l.cfg.RetryInitial, l.cfg.RetryMax, ln.failures)
+	l.loud.say(slog.LevelWarn, "Kafka message held back: Temporal does not take its signal", append(attrsOf(ln.video, p.newest),
+		"workflow_id", workflows.WorkflowID(ln.video), "attempt", ln.failures, "retry_in", pause, "error", err)...)
+	ln.putBack(p)
+	l.pause(ln, pause)
+}
+
+func (l *lanes) isDraining() bool {
+	select {
+	case <-l.draining:
+		return true
+	default:
+		return false
+	}
+}
+
+// abandon closes the lane without having sent what waits; it comes again, since its offsets are not committed.
+func (l *lanes) abandon(ln *lane) {
+	for _, p := range ln.waiting {
+		settle(p.receipts, abandoned)
+	}
+	ln.waiting = nil
+	l.close(ln)
+}
+
+// wait is called once draining is closed, after which nothing is delivered. It abandons what is held back and returns when
+// everything else that waits has been sent, or abandoned as well.
+func (l *lanes) wait() {
+	l.mu.Lock()
+	for _, ln := range l.lanes {
+		if ln.pausing && (ln.failures > 0 || len(ln.waiting) == 0) {
+			l.abandon(ln)
+		}
+	}
+	l.mu.Unlock()
+	l.open.Wait()
+}
+
+func (l *lanes) send(video contract.VideoID, p *parcel) error {
 	ctx, cancel := context.WithTimeout(l.work, l.cfg.SignalTimeout)
 	defer cancel()
 	id := workflows.WorkflowID(video)
@@ -197,65 +274,6 @@ func (l *lanes) send(video contract.VideoID, p *parcel) error {
 	}
 	l.log.Info("workflow signalled", attrs...)
 	return nil
-}
-
-// holdBack waits until the video may be tried again, and reports whether it is to be. Nothing that Temporal refuses is
-// the fault of a record, whatever the error says: what was decoded fits every limit of a signal.
-func (l *lanes) holdBack(video contract.VideoID, refused contract.Reference, failures int, err error) bool {
-	select {
-	case <-l.draining:
-		return false
-	default:
-	}
-	l.counters.retries.Add(1)
-	pause := backoff(l.cfg.RetryInitial, l.cfg.RetryMax, failures)
-	l.loud.say(slog.LevelWarn, "Kafka message held back: Temporal does not take its signal", append(attrsOf(video, refused),
-		"workflow_id", workflows.WorkflowID(video), "attempt", failures, "retry_in", pause, "error", err)...)
-	timer := time.NewTimer(pause)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-l.draining:
-		return false
-	case <-l.work.Done():
-		return false
-	}
-}
-
-// rest leaves the workflow alone for the interval. At the end of the process only what still waits needs that.
-func (l *lanes) rest(ln *lane) {
-	timer := time.NewTimer(l.cfg.SignalInterval)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return
-	case <-l.work.Done():
-		return
-	case <-l.draining:
-	}
-	l.mu.Lock()
-	empty := len(ln.waiting) == 0
-	l.mu.Unlock()
-	if empty {
-		return
-	}
-	select {
-	case <-timer.C:
-	case <-l.work.Done():
-	}
-}
-
-// abandon closes the lane without having sent what waits; it comes again, since its offsets are not committed.
-func (l *lanes) abandon(ln *lane) {
-	l.mu.Lock()
-	left := ln.waiting
-	ln.waiting = nil
-	delete(l.open, ln.video)
-	l.mu.Unlock()
-	for _, p := range left {
-		settle(p.receipts, abandoned)
-	}
 }
 
 // backoff doubles the pause with each failure, up to the longest, and takes between half and all of it.

@@ -99,8 +99,8 @@ func (b *bench) end(t *testing.T) {
 	if len(b.holder.repeat) > 0 {
 		t.Errorf("offsets settled twice: %v", b.holder.repeat)
 	}
-	if len(b.open) > 0 {
-		t.Errorf("%d lanes are left", len(b.open))
+	if len(b.lanes.lanes) > 0 || len(b.ready) > 0 {
+		t.Errorf("%d lanes are left", len(b.lanes.lanes))
 	}
 }
 

@@ -19,7 +19,7 @@ const (
 	// pollRecords is the most that is taken from the client's buffer at once, while a rebalance has to wait.
 	pollRecords = 500
 	// recordOverhead is about what a record in flight costs beside a value that is kept, in bytes.
-	recordOverhead = 512
+	recordOverhead = 1 << 10
 )
 
 // errRemade ends a session whose topic was made anew.

@@ -86,6 +86,31 @@ func sorted(names []string) string {
 	return strings.Join(names, ", ")
 }
 
+// CheckGroup asks whether the login may be a member of the consumer group, without joining it. Its error is a SetupError
+// when it may not; any other error means Kafka is away.
+func CheckGroup(ctx context.Context, cl *kgo.Client, group string) error {
+	if err := Ping(ctx, cl); err != nil {
+		return err
+	}
+	// A heartbeat of nobody: brokers look at the permission first, and then find that the group has no such member.
+	req := kmsg.NewPtrHeartbeatRequest()
+	req.Group = group
+	req.Generation = -1
+	resp, err := req.RequestWith(ctx, cl)
+	if err == nil {
+		err = kerr.ErrorForCode(resp.ErrorCode)
+	}
+	switch {
+	case err == nil, errors.Is(err, kerr.UnknownMemberID), errors.Is(err, kerr.IllegalGeneration),
+		errors.Is(err, kerr.RebalanceInProgress), errors.Is(err, kerr.GroupIDNotFound):
+		return nil
+	case errors.Is(err, kerr.GroupAuthorizationFailed):
+		return setupError(fmt.Sprintf("the Kafka login has no permission for consumer group %s (allow it Read)", group), err)
+	default:
+		return fmt.Errorf("ask Kafka for consumer group %s: %w", group, classify(err))
+	}
+}
+
 // How long a probe's answer stands before a broker is asked again.
 const (
 	probeGoodFor = 5 * time.Second

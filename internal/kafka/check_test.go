@@ -181,6 +181,44 @@ func localhost(brokers []string) []string {
 	return out
 }
 
+func TestCheckGroup(t *testing.T) {
+	t.Parallel()
+	cluster := newCluster(t)
+	cl := newClient(t, configFor(cluster), quiet())
+	if err := kafka.CheckGroup(withTimeout(t, 20*time.Second), cl, "group"); err != nil {
+		t.Errorf("got %v", err)
+	}
+	fault := cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.FindCoordinator}, Err: kerr.GroupAuthorizationFailed, Count: -1})
+	err := kafka.CheckGroup(withTimeout(t, 20*time.Second), newClient(t, configFor(cluster), quiet()), "group")
+	if !kafka.IsSetup(err) || !strings.Contains(err.Error(), "consumer group group") {
+		t.Errorf("its coordinator may not be asked for: got %v, want a SetupError that names the group", err)
+	}
+	fault.Remove()
+
+	var code int16
+	cluster.ControlKey(int16(kmsg.Heartbeat), func(req kmsg.Request) (kmsg.Response, error, bool) {
+		cluster.KeepControl()
+		resp := req.ResponseKind().(*kmsg.HeartbeatResponse)
+		resp.ErrorCode = code
+		return resp, nil, true
+	})
+	for _, tc := range []struct {
+		answer *kerr.Error
+		works  bool
+		setup  bool
+	}{
+		{kerr.UnknownMemberID, true, false},
+		{kerr.GroupAuthorizationFailed, false, true},
+		{kerr.CoordinatorNotAvailable, false, false},
+	} {
+		code = tc.answer.Code
+		err := kafka.CheckGroup(withTimeout(t, 20*time.Second), cl, "group")
+		if (err == nil) != tc.works || kafka.IsSetup(err) != tc.setup {
+			t.Errorf("broker answers %v: got %v", tc.answer, err)
+		}
+	}
+}
+
 func TestClient_logs_connects_and_disconnects(t *testing.T) {
 	t.Parallel()
 	cluster := newCluster(t)

@@ -129,6 +129,11 @@ func (p *Producer) CheckTopics(ctx context.Context, topics ...string) error {
 	return CheckTopics(ctx, p.cl, topics...)
 }
 
+// CheckGroup is CheckGroup for the producer's client.
+func (p *Producer) CheckGroup(ctx context.Context, group string) error {
+	return CheckGroup(ctx, p.cl, group)
+}
+
 // Ready is the probe of the producer's client.
 func (p *Producer) Ready(ctx context.Context) error { return p.probe(ctx) }
 
