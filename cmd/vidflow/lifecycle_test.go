@@ -19,6 +19,9 @@ import (
 	"github.com/codeendelea/vidflow/internal/process"
 )
 
+// awayMessage is what a process says of something that it waits for.
+const awayMessage = `"msg":"dependency is away, waiting for it"`
+
 // running is a program that was started, and runs until it is stopped.
 type running struct {
 	t     *testing.T
@@ -97,7 +100,7 @@ func TestProcesses_wait_for_what_is_away(t *testing.T) {
 			t.Parallel()
 			r := start(t, environment(nil), command)
 			for _, name := range append(needs.required, needs.optional...) {
-				r.until(`"msg":"` + name + ` is away, waiting for it"`)
+				r.until(awayMessage + `.*"dependency":"` + name + `"`)
 			}
 			if status, _ := r.probe("/healthz"); status != http.StatusOK {
 				t.Errorf("/healthz: got %d, want 200", status)
@@ -140,7 +143,7 @@ func TestProcesses_run_together(t *testing.T) {
 	t.Parallel()
 	r := start(t, environment(nil), "kafkabridge", "starter", "worker")
 	for _, command := range []string{"worker", "starter", "kafkabridge"} {
-		r.until(`"msg":"Temporal is away, waiting for it","process":"` + command + `"`)
+		r.until(awayMessage + `,"process":"` + command + `"`)
 	}
 	_, readiness := r.probe("/readyz")
 	for _, check := range readiness.Checks {
@@ -199,7 +202,7 @@ func TestProcesses_log_to_files(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	r := start(t, environment(map[string]string{"LOG_DIR": dir}), "kafkabridge")
-	r.until("Temporal is away")
+	r.until(awayMessage)
 	r.stop()
 	if code := r.code(); code != exitOK {
 		t.Errorf("exit code: got %d, want %d", code, exitOK)
@@ -226,7 +229,7 @@ func TestProcesses_name_a_taken_port(t *testing.T) {
 func TestMigrate_waits_for_the_database(t *testing.T) {
 	t.Parallel()
 	r := start(t, environment(nil), "migrate")
-	r.until("Postgres is away, waiting for it")
+	r.until(awayMessage + `.*"dependency":"Postgres"`)
 	r.stop()
 	if code := r.code(); code != exitFailed {
 		t.Errorf("exit code of a migration that was stopped: got %d, want %d", code, exitFailed)

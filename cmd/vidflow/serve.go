@@ -39,7 +39,7 @@ var openers = map[config.Command]func(context.Context, *config.Config, *slog.Log
 func serve(ctx context.Context, processes []config.Command, cfg *config.Config, log *slog.Logger) error {
 	b := buildInfo()
 	log.Info("vidflow starts", "version", b.Version, "revision", b.Revision, "processes", processes)
-	ops, err := process.NewOps(process.OpsOptions{
+	ops, err := process.NewOps(ctx, process.OpsOptions{
 		Addr:     cfg.Process.OpsAddr,
 		Profiles: cfg.Process.PPROF,
 		Redact:   cfg.Redactor().Redact,

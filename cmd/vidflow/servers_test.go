@@ -57,7 +57,7 @@ func TestServers_starter_is_ready_with_the_database_alone(t *testing.T) {
 	db := postgrestest.New(t)
 	env := environment(map[string]string{"DATABASE_URL": db.URL, "HOST": "127.0.0.1", "PORT": freePort(t)})
 	r := start(t, env, "starter")
-	r.until(`"msg":"starter runs"`)
+	r.until(`"msg":"process runs"`)
 	status, readiness := r.probe("/readyz")
 	if status != http.StatusOK || readiness.Status != process.StatusDegraded {
 		t.Errorf("/readyz: got %d %+v, want 200 and degraded", status, readiness)
@@ -102,8 +102,9 @@ func TestServers_migrate(t *testing.T) {
 	}
 
 	all := start(t, env, "starter", "migrate", "worker", "kafkabridge")
-	for _, message := range []string{"Database schema is up to date", "worker runs", "starter runs", "kafkabridge runs"} {
-		all.until(`"msg":"` + message)
+	all.until(`"msg":"Database schema is up to date"`)
+	for _, name := range []string{"worker", "starter", "kafkabridge"} {
+		all.until(`"msg":"process runs","process":"` + name + `"`)
 	}
 	if status, readiness := all.probe("/readyz"); status != http.StatusOK || readiness.Status != process.StatusReady {
 		t.Errorf("/readyz: got %d %+v, want 200 and ready", status, readiness)

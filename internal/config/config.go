@@ -2,6 +2,7 @@ package config
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/url"
@@ -196,7 +197,7 @@ func wrong(v Variable, raw string, err error) Problem {
 	if !v.Secret {
 		is = fmt.Sprintf("is %q", clip(raw))
 	}
-	if err != errUnspecific {
+	if !errors.Is(err, errUnspecific) {
 		is += " (" + err.Error() + ")"
 	}
 	return Problem{v.Name, is + "; want " + v.want()}

@@ -8,7 +8,7 @@ import (
 
 // Check finds out whether one thing that a process needs is there.
 type Check struct {
-	// Name of the thing as operators know it: "Postgres", "Kafka producer". It begins log messages.
+	// Name of the thing as operators know it: "Postgres", "Kafka producer".
 	Name string
 	// Required says that the process is not ready without it. What is not required degrades the process only.
 	Required bool

@@ -47,11 +47,11 @@ type Ops struct {
 }
 
 // NewOps opens the port and answers at once; nothing is ready until Run has been told what there is. Close it at the end.
-func NewOps(o OpsOptions) (*Ops, error) {
+func NewOps(ctx context.Context, o OpsOptions) (*Ops, error) {
 	if o.Redact == nil {
 		o.Redact = func(s string) string { return s }
 	}
-	listener, err := net.Listen("tcp", o.Addr)
+	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", o.Addr)
 	if err != nil {
 		return nil, fmt.Errorf("serve probes at OPS_ADDR %s: %w", o.Addr, err)
 	}
@@ -187,12 +187,12 @@ func (o *Ops) checkOne(ctx context.Context, check Check, result *CheckResult) {
 }
 
 func (o *Ops) say(now CheckResult) {
-	log := o.o.Log.With("process", now.Part)
+	log := o.o.Log.With("process", now.Part, "dependency", now.Name)
 	if now.State == StateUp {
-		log.Info(now.Name + " is there again")
+		log.Info("dependency is there again")
 		return
 	}
-	log.Warn(now.Name+" has gone away", "error", now.Error)
+	log.Warn("dependency has gone away", "error", now.Error)
 }
 
 // judge makes of the results, and of what the parts do at this moment, the answer.

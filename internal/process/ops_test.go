@@ -25,7 +25,7 @@ func startOps(t *testing.T, o process.OpsOptions, parts ...process.Part) *proces
 		o.Log = slog.New(slog.DiscardHandler)
 	}
 	o.Addr = "127.0.0.1:0"
-	ops, err := process.NewOps(o)
+	ops, err := process.NewOps(t.Context(), o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -223,7 +223,7 @@ func TestOps_tells_when_something_goes_and_comes_back(t *testing.T) {
 	eventually(t, ops, "gone", is("not ready"))
 	gone.Store(false)
 	eventually(t, ops, "back", is("ready"))
-	for _, want := range []string{"Kafka reader has gone away", "Kafka reader is there again"} {
+	for _, want := range []string{"dependency has gone away", "dependency is there again"} {
 		if strings.Count(log.text(), want) != 1 {
 			t.Errorf("got %q, want %q once", log.all(), want)
 		}
@@ -275,7 +275,7 @@ func TestOps_serves_profiles_only_when_asked(t *testing.T) {
 func TestNewOps_names_a_port_that_is_taken(t *testing.T) {
 	t.Parallel()
 	first := startOps(t, process.OpsOptions{})
-	_, err := process.NewOps(process.OpsOptions{Addr: first.Addr(), Log: slog.New(slog.DiscardHandler)})
+	_, err := process.NewOps(t.Context(), process.OpsOptions{Addr: first.Addr(), Log: slog.New(slog.DiscardHandler)})
 	if err == nil || !strings.Contains(err.Error(), "OPS_ADDR "+first.Addr()) {
 		t.Errorf("got %v, want an error that names OPS_ADDR and %s", err, first.Addr())
 	}

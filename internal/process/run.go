@@ -103,7 +103,7 @@ func runPart(ctx context.Context, log *slog.Logger, part Part, status *statuses)
 		return fmt.Errorf("%s: %w", part.Name, err)
 	}
 	status.set(part.Name, running)
-	log.Info(part.Name + " runs")
+	log.Info("process runs")
 	err := part.Run(ctx)
 	switch {
 	case err != nil && !(ctx.Err() != nil && errors.Is(err, context.Canceled)):
@@ -111,7 +111,7 @@ func runPart(ctx context.Context, log *slog.Logger, part Part, status *statuses)
 	case ctx.Err() == nil:
 		return fmt.Errorf("%s ended by itself", part.Name)
 	}
-	log.Info(part.Name + " has stopped")
+	log.Info("process has stopped")
 	return nil
 }
 
@@ -122,7 +122,7 @@ func watch(ctx context.Context, log *slog.Logger, checks []Check) {
 	for _, check := range checks {
 		group.Go(func() {
 			if err := WaitFor(ctx, log, check); err != nil && ctx.Err() == nil {
-				log.Error(check.Name+" cannot be used, going on without it", "error", err)
+				log.Error("dependency cannot be used, going on without it", "dependency", check.Name, "error", err)
 			}
 		})
 	}

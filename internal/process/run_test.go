@@ -14,7 +14,7 @@ import (
 func runParts(t *testing.T, parts ...Part) (ops *Ops, stop func(), ended <-chan error) {
 	t.Helper()
 	log := slog.New(slog.DiscardHandler)
-	ops, err := NewOps(OpsOptions{Addr: "127.0.0.1:0", Log: log})
+	ops, err := NewOps(t.Context(), OpsOptions{Addr: "127.0.0.1:0", Log: log})
 	if err != nil {
 		t.Fatal(err)
 	}

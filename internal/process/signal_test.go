@@ -31,7 +31,7 @@ func child(mode string) int {
 	log := slog.New(slog.DiscardHandler)
 	ctx, stop := process.WithSignals(context.Background(), log)
 	defer stop()
-	ops, err := process.NewOps(process.OpsOptions{Addr: "127.0.0.1:0", Log: log})
+	ops, err := process.NewOps(ctx, process.OpsOptions{Addr: "127.0.0.1:0", Log: log})
 	if err != nil {
 		return 3
 	}

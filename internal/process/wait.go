@@ -31,23 +31,24 @@ func WaitFor(ctx context.Context, log *slog.Logger, checks ...Check) error {
 }
 
 func waitFor(ctx context.Context, log *slog.Logger, check Check) error {
+	log = log.With("dependency", check.Name)
 	started := time.Now()
 	said, reminder := time.Time{}, firstReminder
 	for pause := firstPause; ; pause = min(2*pause, maxPause) {
 		err := probe(ctx, check, probeTimeout)
 		switch {
 		case err == nil:
-			log.Info(check.Name+" is there", "after", time.Since(started).Round(time.Millisecond))
+			log.Info("dependency is there", "after", time.Since(started).Round(time.Millisecond))
 			return nil
 		case ctx.Err() != nil:
 			return context.Cause(ctx)
 		case CanNeverWork(err):
 			return fmt.Errorf("%s cannot be used: %w", check.Name, err)
 		case said.IsZero():
-			log.Warn(check.Name+" is away, waiting for it", "error", err)
+			log.Warn("dependency is away, waiting for it", "error", err)
 			said = time.Now()
 		case time.Since(said) >= reminder:
-			log.Warn(check.Name+" is still away", "error", err, "after", time.Since(started).Round(time.Second))
+			log.Warn("dependency is still away", "error", err, "after", time.Since(started).Round(time.Second))
 			said, reminder = time.Now(), min(2*reminder, maxReminder)
 		}
 		if err := sleep(ctx, pause); err != nil {

@@ -39,10 +39,10 @@ func TestWaitFor_goes_on_when_it_is_there(t *testing.T) {
 			t.Errorf("went on %s after it was there, want within 6s", waited-2*time.Hour)
 		}
 		got := log.all()
-		if want := "Postgres is away, waiting for it"; got[0] != want {
+		if want := "dependency is away, waiting for it"; got[0] != want {
 			t.Errorf("first message: got %q, want %q", got[0], want)
 		}
-		if want := "Postgres is there"; got[len(got)-1] != want {
+		if want := "dependency is there"; got[len(got)-1] != want {
 			t.Errorf("last message: got %q, want %q", got[len(got)-1], want)
 		}
 		// 15s, 45s, 105s, … and then every ten minutes: seven while the interval grows, and eleven or so more.
@@ -66,7 +66,7 @@ func TestWaitFor_says_once_what_comes_soon(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if diff := cmp.Diff([]string{"Temporal is away, waiting for it", "Temporal is there"}, log.all()); diff != "" {
+		if diff := cmp.Diff([]string{"dependency is away, waiting for it", "dependency is there"}, log.all()); diff != "" {
 			t.Errorf("messages (-want +got):\n%s", diff)
 		}
 	})
