@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"net"
 	"slices"
 	"strconv"
 	"strings"
@@ -544,4 +545,38 @@ func TestBridge_checks_name_what_is_missing(t *testing.T) {
 		"Kafka consumer update_transcribe": "",
 		"Kafka consumer nowhere":           "Kafka topics missing: nowhere",
 	})
+}
+
+func TestBridge_outlives_its_broker(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	r := newRig(t, 2, kfake.DataDir(dir))
+	temporal := newFakeTemporal(nil)
+	b := r.start(temporal, nil)
+	r.put(transcripts, 0, each(0, 10, small)...)
+	r.eventuallyCommitted(transcriptGroup, map[int32]int64{0: 10})
+	equal(t, "ready", ready(t, b.Bridge), nil)
+
+	_, port, err := net.SplitHostPort(r.cluster.ListenAddrs()[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	number, err := strconv.Atoi(port)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.cluster.Close()
+	r.eventually("it is not ready without a broker", func() bool { return ready(t, b.Bridge) != nil })
+	if !r.logged("Kafka broker is away") {
+		t.Error("the log does not say that the broker is away")
+	}
+	r.cluster, err = kfake.NewCluster(kfake.NumBrokers(1), kfake.DataDir(dir), kfake.Ports(number))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(r.cluster.Close)
+	r.put(transcripts, 1, each(10, 20, small)...)
+	r.eventuallyCommitted(transcriptGroup, map[int32]int64{0: 10, 1: 10})
+	r.eventually("it is ready again", func() bool { return ready(t, b.Bridge) == nil })
+	equal(t, "signals", len(temporal.signals()), 20)
 }

@@ -122,6 +122,8 @@ func (c *connections) failure() error {
 
 // connectionsOf finds the hook that Options gave to a client; nil for a client made otherwise.
 func connectionsOf(cl *kgo.Client) *connections {
-	log, _ := cl.OptValue(kgo.WithLogger).(clientLog)
-	return log.connections
+	if log, ok := cl.OptValue(kgo.WithLogger).(*clientLog); ok {
+		return log.connections
+	}
+	return nil
 }

@@ -47,7 +47,7 @@ func Options(cfg Config, log *slog.Logger, role string) ([]kgo.Opt, error) {
 		kgo.RequestRetries(cfg.Retries),
 		kgo.RetryTimeoutFn(retryTimeout(cfg.RequestTimeout)),
 		kgo.RetryBackoffFn(backoff(cfg.InitialRetryTime)),
-		kgo.WithLogger(clientLog{log: log, connections: connections}),
+		kgo.WithLogger(newClientLog(log, connections)),
 		kgo.WithHooks(connections),
 		// Metrics of the client are no business of the broker's.
 		kgo.DisableClientMetrics(),
