@@ -106,8 +106,10 @@ func (v *video) details() string {
 
 func (v *video) transcriptionNote() string {
 	switch {
+	case v.plan.Transcription != contract.Waiting && v.plan.Asks == 1:
+		return "asked for once"
 	case v.plan.Transcription != contract.Waiting:
-		return fmt.Sprintf("%d asks", v.plan.Asks)
+		return fmt.Sprintf("asked for %d times", v.plan.Asks)
 	case v.plan.AskedAt == nil:
 		return fmt.Sprintf("ask %d of %d is due", v.plan.Asks+1, v.plan.AskLimit)
 	default:
