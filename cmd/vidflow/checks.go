@@ -10,10 +10,10 @@ import (
 	"github.com/codeendelea/vidflow/internal/supabase"
 )
 
-// postgresCheck examines the schema and the login once, then only whether the database answers.
-func postgresCheck(store *postgres.Store, required bool) process.Check {
+// postgresCheck examines the schema and the login once, then only whether the database answers. Nothing goes without it.
+func postgresCheck(store *postgres.Store) process.Check {
 	probe := process.FirstThen(store.Check, store.Ping)
-	return process.Check{Name: "Postgres", Required: required, Probe: func(ctx context.Context) error {
+	return process.Check{Name: "Postgres", Required: true, Probe: func(ctx context.Context) error {
 		return explainPostgres(probe(ctx))
 	}}
 }

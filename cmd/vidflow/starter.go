@@ -46,7 +46,7 @@ func openStarter(ctx context.Context, cfg *config.Config, log *slog.Logger) (pro
 		Name:   string(config.Starter),
 		Serves: true,
 		Checks: []process.Check{
-			postgresCheck(store, true),
+			postgresCheck(store),
 			temporalCheck(temporal, cfg.Temporal, false),
 			kafkaCheck("Kafka producer", producer, cfg.Kafka.ConsumeTopic, false),
 			storageCheck(storage, false),

@@ -48,7 +48,7 @@ func openWorker(ctx context.Context, cfg *config.Config, log *slog.Logger) (proc
 		Name: string(config.Worker),
 		Checks: []process.Check{
 			temporalCheck(temporal, cfg.Temporal, true),
-			postgresCheck(store, true),
+			postgresCheck(store),
 			storageCheck(storage, true),
 			kafkaCheck("Kafka producer", producer, cfg.Kafka.ProduceTopic, true),
 			kafkaCheck("Kafka reader", reader, cfg.Kafka.ConsumeTopic, true),

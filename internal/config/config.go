@@ -129,8 +129,12 @@ func Load(commands []Command, flags, env map[string]string) (*Config, error) {
 
 	for _, v := range c.variables() {
 		raw, set := s.lookup(v.Name)
-		if set && v.Secret {
-			secrets = append(secrets, raw)
+		if v.Secret {
+			if set {
+				secrets = append(secrets, strings.TrimSpace(raw))
+			}
+		} else {
+			raw = strings.TrimSpace(raw) // files that variables come from end with a line break
 		}
 		if !v.NeededBy(commands) {
 			if flags[v.Name] != "" {
@@ -195,12 +199,25 @@ func (c *Config) together(commands []Command) []Problem {
 func wrong(v Variable, raw string, err error) Problem {
 	is := "is wrong"
 	if !v.Secret {
-		is = fmt.Sprintf("is %q", clip(raw))
+		is = fmt.Sprintf("is %q", clip(maskLogin(raw)))
 	}
 	if !errors.Is(err, errUnspecific) {
 		is += " (" + err.Error() + ")"
 	}
 	return Problem{v.Name, is + "; want " + v.want()}
+}
+
+// maskLogin hides what stands before an @: people write logins where none belongs.
+func maskLogin(s string) string {
+	at := strings.LastIndex(s, "@")
+	if at < 0 {
+		return s
+	}
+	from := 0
+	if slashes := strings.Index(s[:at], "//"); slashes >= 0 {
+		from = slashes + len("//")
+	}
+	return s[:from] + redacted + s[at:]
 }
 
 func clip(s string) string {
@@ -224,10 +241,14 @@ func passwordOf(connection Secret) string {
 // source is where the texts come from.
 type source struct{ flags, env map[string]string }
 
-// lookup returns the text of a variable that is set and not empty.
+// lookup returns the text of a variable that is set and not empty; blanks alone are empty.
 func (s source) lookup(name string) (string, bool) {
-	text := cmp.Or(s.flags[name], s.env[name])
-	return text, text != ""
+	for _, text := range []string{s.flags[name], s.env[name]} {
+		if strings.TrimSpace(text) != "" {
+			return text, true
+		}
+	}
+	return "", false
 }
 
 // Environment is the environment of this process, by name.

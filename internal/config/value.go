@@ -16,6 +16,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
 )
 
 // value reads one variable into the field of a Config.
@@ -163,13 +165,31 @@ func origins(p *[]string) value {
 	}}
 }
 
-// baseURL takes an http(s) URL and drops the slash at its end.
+// baseURL takes an http(s) URL, to which paths are added, and drops the slash at its end.
 func baseURL(p *string, example string) value {
 	return value{"an http or https URL such as " + example, func(s string) error {
-		if _, err := httpURL(s); err != nil {
+		u, err := httpURL(s)
+		if err != nil {
 			return err
 		}
+		if u.User != nil || u.RawQuery != "" || u.Fragment != "" {
+			return errors.New("a user, a query or a fragment does not belong there")
+		}
 		*p = strings.TrimRight(s, "/")
+		return nil
+	}}
+}
+
+// keySetURL takes the URL of a key set. The issuer that its tokens must name is the part before /.well-known/.
+func keySetURL(p *string) value {
+	v := baseURL(p, "https://project.supabase.co/auth/v1/.well-known/jwks.json")
+	return value{v.want, func(s string) error {
+		if err := v.set(s); err != nil {
+			return err
+		}
+		if !strings.Contains(s, "/.well-known/") {
+			return errors.New("there is no /.well-known/ in it")
+		}
 		return nil
 	}}
 }
@@ -186,9 +206,13 @@ func httpURL(s string) (*url.URL, error) {
 func postgresURL(p *Secret) value {
 	return value{"postgres://user:password@host:5432/database, signs such as @ : / # percent-encoded in the password",
 		func(s string) error {
+			s = strings.TrimSpace(s)
 			u, err := url.Parse(s)
 			if err != nil || u.Scheme != "postgres" && u.Scheme != "postgresql" || u.Host == "" {
 				return errUnspecific
+			}
+			if _, err := pgconn.ParseConfig(s); err != nil {
+				return errors.New("the driver refuses it; look at the parameters after the question mark") // its error quotes
 			}
 			*p = NewSecret(s)
 			return nil
@@ -199,8 +223,12 @@ func postgresURL(p *Secret) value {
 // fail at the first upload, so they are refused here.
 func serviceKey(p *Secret) value {
 	return value{"a service_role key (eyJ…) or a secret key (sb_secret_…)", func(s string) error {
+		s = strings.TrimSpace(s)
 		if strings.HasPrefix(s, "sb_publishable_") {
 			return errors.New("this is the publishable key")
+		}
+		if strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r > '~' }) {
+			return errors.New("it has characters that no key has, such as blanks or line breaks")
 		}
 		if role := roleOfKey(s); role != "" && role != "service_role" {
 			return fmt.Errorf("this is the key of role %q", role)

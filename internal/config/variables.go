@@ -255,7 +255,7 @@ func (a *API) variables() []Variable {
 			Meaning: "secret of the API server's HS256 tokens; this or JWKS_URL is required",
 		},
 		{
-			Name: "JWKS_URL", value: baseURL(&a.JWKSURL, "https://project.supabase.co/auth/v1/.well-known/jwks.json"),
+			Name: "JWKS_URL", value: keySetURL(&a.JWKSURL),
 			Meaning: "key set of Supabase Auth, https://project.supabase.co/auth/v1/.well-known/jwks.json",
 		},
 		{
