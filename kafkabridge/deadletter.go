@@ -21,7 +21,9 @@ import (
 
 // publisher is what dead letters are written with.
 type publisher interface {
-	Publish(ctx context.Context, topic string, key, value []byte, headers ...kafka.Header) (partition int32, offset int64, err error)
+	Publish(
+		ctx context.Context, topic string, key, value []byte, headers ...kafka.Header,
+	) (partition int32, offset int64, err error)
 }
 
 const (
@@ -118,7 +120,8 @@ type deadLetters struct {
 }
 
 func newDeadLetters(
-	work context.Context, draining <-chan struct{}, cfg Config, topic string, to publisher, counters *counters, log *slog.Logger,
+	work context.Context, draining <-chan struct{}, cfg Config, topic string, to publisher,
+	counters *counters, log *slog.Logger,
 ) *deadLetters {
 	return &deadLetters{
 		cfg: cfg, topic: topic, to: to, counters: counters, log: log,

@@ -39,6 +39,7 @@ func newFakeTemporal(answer func(context.Context, signal) error) *fakeTemporal {
 	return &fakeTemporal{answer: answer, busy: make(map[contract.VideoID]bool), changed: make(chan struct{})}
 }
 
+// SignalWithStartWorkflow implements Signaller.
 func (f *fakeTemporal) SignalWithStartWorkflow(
 	ctx context.Context, workflowID, signalName string, arg any,
 	options client.StartWorkflowOptions, workflow any, args ...any,

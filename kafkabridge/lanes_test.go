@@ -125,6 +125,9 @@ func (b *bench) offsets() (out []int64) {
 	return out
 }
 
+// pass lets time pass in a bubble of synctest, which takes none.
+func pass(d time.Duration) { <-time.After(d) }
+
 func equal(t *testing.T, what string, got, want any) {
 	t.Helper()
 	if diff := cmp.Diff(want, got); diff != "" {
@@ -145,11 +148,11 @@ func TestLanes_merge_what_waits_to_the_newest_of_each_partition(t *testing.T) {
 		b.bring(1, 1, 6)
 		synctest.Wait()
 		equal(t, "signals at once", b.offsets(), []int64{10})
-		time.Sleep(time.Second)
+		pass(time.Second)
 		synctest.Wait()
 		equal(t, "signals after a second", b.offsets(), []int64{10, 20})
 		equal(t, "accepted after a second", b.holder.settled(accepted), []int64{10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20})
-		time.Sleep(time.Second)
+		pass(time.Second)
 		synctest.Wait()
 		equal(t, "signals after two", b.offsets(), []int64{10, 20, 6})
 		b.end(t)
@@ -166,7 +169,7 @@ func TestLanes_keep_the_newest_position_whatever_the_order_of_reading(t *testing
 		b.bring(1, 0, 101)
 		b.bringAt(1, 0, 102, contract.Position{Offset: 7})   // redriven: read late, from an older origin
 		b.bringAt(1, 0, 103, contract.Position{Offset: 101}) // redriven: the same record again, kept longer
-		time.Sleep(time.Second)
+		pass(time.Second)
 		synctest.Wait()
 		equal(t, "signals", b.offsets(), []int64{100, 103})
 		b.end(t)
@@ -183,7 +186,7 @@ func TestLanes_do_not_merge_different_topics_and_signals(t *testing.T) {
 		b.bring(1, 0, 2)
 		b.bringAt(1, 0, 3, contract.Position{TopicID: uuid.New(), Offset: 3})
 		b.deliver(result{video: videoID(1), signal: "other", ref: contract.Reference{Offset: 4}}, receipt{holder: b.holder, offset: 4})
-		time.Sleep(10 * time.Second)
+		pass(10 * time.Second)
 		equal(t, "signals", b.offsets(), []int64{1, 2, 3, 4})
 		b.end(t)
 	})
@@ -207,7 +210,7 @@ func TestLanes_signal_a_video_at_most_once_a_second_and_others_meanwhile(t *test
 			if got := len(b.holder.settled(accepted)); got < int(tick)+1 {
 				t.Fatalf("after %d ticks %d records are accepted: the others wait for the busy video", tick, got)
 			}
-			time.Sleep(100 * time.Millisecond)
+			pass(100 * time.Millisecond)
 		}
 		b.end(t)
 		equal(t, "times of the signals", times, []time.Duration{0, 1e9, 2e9, 3e9, 4e9, 5e9})
@@ -218,7 +221,7 @@ func TestLanes_signal_a_video_at_most_once_a_second_and_others_meanwhile(t *test
 func TestLanes_send_at_the_same_time_within_the_bound(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		b := newBench(func(context.Context, signal) error { time.Sleep(time.Second); return nil })
+		b := newBench(func(context.Context, signal) error { pass(time.Second); return nil })
 		for video := range 40 {
 			b.bring(video, 0, int64(video))
 		}
@@ -253,15 +256,15 @@ func TestLanes_hold_back_what_Temporal_refuses_and_nothing_else(t *testing.T) {
 				})
 				b.bring(0, 0, 1)
 				b.bring(1, 0, 2)
-				time.Sleep(time.Minute)
+				pass(time.Minute)
 				b.bring(0, 0, 3) // waits with the first
-				time.Sleep(time.Hour)
+				pass(time.Hour)
 				equal(t, "accepted while it is refused", b.holder.settled(accepted), []int64{2})
 				if n := b.counters.retries.Load(); n < 3600/15 || n > 3600/5 {
 					t.Errorf("%d attempts in an hour, want one each 7.5 to 15 s", n)
 				}
 				mended.Store(true)
-				time.Sleep(15 * time.Second)
+				pass(15 * time.Second)
 				equal(t, "accepted afterwards", b.holder.settled(accepted), []int64{1, 2, 3})
 				equal(t, "signals", b.offsets(), []int64{2, 3})
 				b.end(t)
@@ -283,7 +286,7 @@ func TestLanes_give_an_attempt_its_time_and_no_more(t *testing.T) {
 			return nil
 		})
 		b.bring(0, 0, 1)
-		time.Sleep(11 * time.Second)
+		pass(11 * time.Second)
 		equal(t, "accepted", b.holder.settled(accepted), []int64{1})
 		b.end(t)
 	})
@@ -296,7 +299,7 @@ func TestLanes_drop_what_another_instance_has_now(t *testing.T) {
 		b.bring(0, 0, 1)
 		synctest.Wait()
 		b.holder.lose()
-		time.Sleep(time.Minute)
+		pass(time.Minute)
 		if n := b.counters.retries.Load(); n != 1 {
 			t.Errorf("%d attempts, want 1: there is no use in more", n)
 		}
@@ -311,7 +314,7 @@ func TestLanes_end_what_is_in_hand_when_they_are_drained(t *testing.T) {
 			if s.Video == videoID(9) {
 				return errors.New("away")
 			}
-			time.Sleep(2 * time.Second)
+			pass(2 * time.Second)
 			return nil
 		})
 		b.bring(1, 0, 1) // being sent

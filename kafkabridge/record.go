@@ -83,8 +83,11 @@ func position(rec *kgo.Record, topicID uuid.UUID, now time.Time) (contract.Posit
 	partition, errPartition := strconv.ParseInt(origin[contract.HeaderOriginPartition], 10, 32)
 	offset, errOffset := strconv.ParseInt(origin[contract.HeaderOriginOffset], 10, 64)
 	millis, errTime := strconv.ParseInt(origin[contract.HeaderOriginTime], 10, 64)
-	if err := errors.Join(errID, errPartition, errOffset, errTime); err != nil || partition < 0 || offset < 0 {
-		return own, fmt.Errorf("the headers of its origin make no sense: %v", err)
+	if err := errors.Join(errID, errPartition, errOffset, errTime); err != nil {
+		return own, fmt.Errorf("the headers of its origin make no sense: %w", err)
+	}
+	if partition < 0 || offset < 0 {
+		return own, fmt.Errorf("its origin is said to be partition %d, offset %d", partition, offset)
 	}
 	return contract.NewPosition(id, int32(partition), offset, time.UnixMilli(millis), now), nil
 }

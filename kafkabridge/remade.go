@@ -113,7 +113,9 @@ func (s *session) distrust(_ context.Context, _ *kgo.Client, resp *kmsg.OffsetFe
 }
 
 // adjust is called after distrust, for the same partitions.
-func (s *session) adjust(_ context.Context, offsets map[string]map[int32]kgo.Offset) (map[string]map[int32]kgo.Offset, error) {
+func (s *session) adjust(
+	_ context.Context, offsets map[string]map[int32]kgo.Offset,
+) (map[string]map[int32]kgo.Offset, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for number := range offsets[s.topic] {

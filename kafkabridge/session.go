@@ -161,7 +161,7 @@ func (s *session) take(topicID uuid.UUID, fetched kgo.FetchPartition) {
 	if p := s.partitions[fetched.Partition]; p != nil && !p.paused && p.full() {
 		p.paused = true
 		s.client.PauseFetchPartitions(map[string][]int32{s.topic: {p.number}})
-		s.loud.say(slog.LevelWarn, "Kafka partition paused: too much of it is in flight",
+		s.loud.say(slog.LevelInfo, "Kafka partition paused: enough of it is in flight",
 			"topic", s.topic, "partition", p.number, "records", p.records, "bytes", p.bytes)
 	}
 }
@@ -186,10 +186,12 @@ func (s *session) takeOne(rec *kgo.Record) {
 	r.signal = s.signalName
 	s.log.Info("Kafka message received", append(at, "video_id", r.video, "bytes", len(rec.Value))...)
 	if r.mismatch != "" {
-		s.log.Warn("Kafka message names two videos, one of them in its key", append(at, "video_id", r.video, "other", r.mismatch)...)
+		s.log.Warn("Kafka message names two videos, one of them in its key",
+			append(at, "video_id", r.video, "other", r.mismatch)...)
 	}
 	if r.origin != nil {
-		s.log.Warn("Kafka message claims an origin that it cannot have", append(at, "video_id", r.video, "error", r.origin)...)
+		s.log.Warn("Kafka message claims an origin that it cannot have",
+			append(at, "video_id", r.video, "error", r.origin)...)
 	}
 	s.lanes.deliver(r, s.begin(rec, recordOverhead+len(r.ref.URL)))
 }
@@ -253,13 +255,16 @@ func (s *session) fetchFailed(number int32, err error) {
 	attrs := []any{"topic", s.topic, "partition", number, "group", s.group, "error", err}
 	var lost *kgo.ErrDataLoss
 	switch {
-	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded), errors.Is(err, kgo.ErrClientClosed):
-	case errors.Is(err, kerr.UnknownTopicID), errors.Is(err, kerr.InconsistentTopicID), errors.Is(err, kerr.UnknownTopicOrPartition):
+	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded),
+		errors.Is(err, kgo.ErrClientClosed):
+	case errors.Is(err, kerr.UnknownTopicID), errors.Is(err, kerr.InconsistentTopicID),
+		errors.Is(err, kerr.UnknownTopicOrPartition):
 		s.suspectRemade()
 	case errors.As(err, &lost):
 		s.log.Error("Kafka has lost records", attrs...)
 	case errors.Is(err, kerr.InconsistentGroupProtocol):
-		s.loud.say(slog.LevelError, "Kafka group cannot be joined while members of another kind are in it; stop them first", attrs...)
+		s.loud.say(slog.LevelError,
+			"Kafka group cannot be joined while members of another kind are in it; stop them first", attrs...)
 	case errors.Is(err, kerr.TopicAuthorizationFailed), errors.Is(err, kerr.GroupAuthorizationFailed):
 		s.loud.say(slog.LevelError, "Kafka permission is missing", attrs...)
 	case kerr.IsRetriable(err), kgo.IsRetryableBrokerErr(err):

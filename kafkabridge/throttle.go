@@ -45,5 +45,5 @@ func (t *throttle) say(level slog.Level, msg string, attrs ...any) {
 	if withheld > 0 {
 		attrs = append(attrs, "withheld", withheld)
 	}
-	t.log.Log(context.Background(), level, msg, attrs...)
+	t.log.Log(context.Background(), level, msg, attrs...) //nolint:sloglint // callers pass constants
 }

@@ -73,7 +73,8 @@ func CheckTopics(ctx context.Context, cl *kgo.Client, topics ...string) error {
 			"kafka-topics.sh --create --topic NAME)", sorted(missing)))
 	}
 	if len(forbidden) > 0 {
-		reasons = append(reasons, fmt.Sprintf("no permission for: %s (allow the login Describe, and Read or Write)", sorted(forbidden)))
+		reasons = append(reasons,
+			fmt.Sprintf("no permission for: %s (allow the login Describe, and Read or Write)", sorted(forbidden)))
 	}
 	if len(reasons) > 0 {
 		return setupError("Kafka topics "+strings.Join(reasons, "; "), nil)

@@ -39,7 +39,7 @@ func (l *clientLog) Log(level kgo.LogLevel, msg string, keyvals ...any) {
 	if level <= kgo.LogLevelWarn && l.due(msg, time.Now()) {
 		to = slog.LevelWarn
 	}
-	l.log.Log(context.Background(), to, "Kafka client: "+msg, keyvals...)
+	l.log.Log(context.Background(), to, "Kafka client: "+msg, keyvals...) //nolint:sloglint // the messages are constants of franz-go
 }
 
 // due reports whether the message may be a warning again. What connections says as well never is.

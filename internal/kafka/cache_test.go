@@ -1,0 +1,37 @@
+package kafka
+
+import (
+	"testing"
+
+	"pgregory.net/rapid"
+)
+
+func TestValueCache_stays_within_its_bytes_and_keeps_what_was_used_last(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		const limit = 10 * (entryOverhead + 100)
+		c := newValueCache(limit)
+		offset := rapid.Int64Range(0, 30)
+		t.Repeat(map[string]func(*rapid.T){
+			"put": func(t *rapid.T) {
+				key := recordKey{offset: offset.Draw(t, "offset")}
+				size := rapid.IntRange(0, limit+1).Draw(t, "size")
+				c.put(key, make([]byte, size))
+				if got, ok := c.get(key); size+entryOverhead <= limit && (!ok || len(got) != size) {
+					t.Fatalf("a value of %d bytes is not there at once", size)
+				}
+			},
+			"get":    func(t *rapid.T) { c.get(recordKey{offset: offset.Draw(t, "offset")}) },
+			"remove": func(t *rapid.T) { c.remove(recordKey{offset: offset.Draw(t, "offset")}) },
+			"": func(t *rapid.T) {
+				held := 0
+				for _, v := range c.values.Values() {
+					held += len(v) + entryOverhead
+				}
+				if held != c.bytes || held > limit {
+					t.Fatalf("%d bytes are held, %d counted, the limit is %d", held, c.bytes, limit)
+				}
+			},
+		})
+	})
+}
