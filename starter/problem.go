@@ -155,7 +155,7 @@ func (p *Problem) report(ctx context.Context, log *slog.Logger, operation string
 	if p.cause != nil {
 		attrs = append(attrs, slog.Any("error", p.cause))
 	}
-	log.LogAttrs(ctx, level, message, attrs...)
+	log.LogAttrs(ctx, level, message, attrs...) //nolint:sloglint // one of the three constants above
 }
 
 // reply sends a problem document from a huma middleware.

@@ -206,7 +206,7 @@ func (r *Relay) putOff(ctx context.Context, in postgres.Intent, cause error) tim
 			pause = later.pause
 		}
 	}
-	r.log.LogAttrs(ctx, level, message, slog.String("video_id", in.VideoID.String()),
+	r.log.LogAttrs(ctx, level, message, slog.String("video_id", in.VideoID.String()), //nolint:sloglint // one of two constants
 		slog.String("workflow_id", workflows.WorkflowID(in.VideoID)), slog.String("intent", string(in.Kind)),
 		slog.Int("attempt", in.Attempts), slog.Duration("again_in", pause), slog.Any("error", cause))
 

@@ -204,7 +204,8 @@ func httpURL(s string) (*url.URL, error) {
 
 // postgresURL takes a connection URL, password included, and so hides all of it.
 func postgresURL(p *Secret) value {
-	return value{"postgres://user:password@host:5432/database, signs such as @ : / # percent-encoded in the password",
+	return value{
+		"postgres://user:password@host:5432/database, signs such as @ : / # percent-encoded in the password",
 		func(s string) error {
 			s = strings.TrimSpace(s)
 			u, err := url.Parse(s)
@@ -216,7 +217,8 @@ func postgresURL(p *Secret) value {
 			}
 			*p = NewSecret(s)
 			return nil
-		}}
+		},
+	}
 }
 
 // serviceKey takes a key of Supabase that may do everything. The keys that are handed to browsers look alike and would

@@ -26,7 +26,7 @@ func TestConfig_never_shows_the_password(t *testing.T) {
 		"%v":        fmt.Sprintf("%v", cfg),
 		"%+v":       fmt.Sprintf("%+v", cfg),
 		"%#v":       fmt.Sprintf("%#v", cfg),
-		"%s":        fmt.Sprintf("%s", cfg),
+		"%s":        fmt.Sprintf("config: %s", cfg),
 		"pointer":   fmt.Sprintf("%+v", &cfg),
 		"nested":    fmt.Sprintf("%+v", nested),
 		"nested %#": fmt.Sprintf("%#v", nested),

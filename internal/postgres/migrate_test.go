@@ -76,9 +76,9 @@ func TestMigrate(t *testing.T) {
 			t.Errorf("something else went with it:\n%s", diff)
 		}
 		db.Exec(t, `update public.videos set title = title`) // no trigger, no default refers to what is gone
-		wantSetupError(t, db.Store.Check(t.Context()))
+		_ = wantSetupError(t, db.Store.Check(t.Context()))
 		_, err := db.Store.LoadPipeline(t.Context(), id)
-		wantSetupError(t, err)
+		_ = wantSetupError(t, err)
 
 		if err := postgres.Migrate(t.Context(), db.AdminURL, quiet); err != nil {
 			t.Fatal(err)
@@ -139,7 +139,7 @@ func TestMigrate(t *testing.T) {
 		if !strings.Contains(setup.Error(), "owner") {
 			t.Errorf("got %q", setup)
 		}
-		wantSetupError(t, postgres.Migrate(t.Context(), "postgres://host:port/", quiet))
+		_ = wantSetupError(t, postgres.Migrate(t.Context(), "postgres://host:port/", quiet))
 	})
 }
 

@@ -106,7 +106,7 @@ func runPart(ctx context.Context, log *slog.Logger, part Part, status *statuses)
 	log.Info("process runs")
 	err := part.Run(ctx)
 	switch {
-	case err != nil && !(ctx.Err() != nil && errors.Is(err, context.Canceled)):
+	case err != nil && (ctx.Err() == nil || !errors.Is(err, context.Canceled)):
 		return fmt.Errorf("%s: %w", part.Name, err)
 	case ctx.Err() == nil:
 		return fmt.Errorf("%s ended by itself", part.Name)

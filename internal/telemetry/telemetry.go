@@ -78,7 +78,7 @@ func (o Options) console() slog.Handler {
 	if o.Format == JSON || o.Format != Text && !terminal {
 		return slog.NewJSONHandler(o.Console, o.handler(o.Level))
 	}
-	return tint.NewHandler(o.Console, &tint.Options{
+	return tint.NewTextHandler(o.Console, &tint.Options{
 		Level:       o.Level,
 		ReplaceAttr: o.replaceAttr,
 		TimeFormat:  "15:04:05.000",
