@@ -27,7 +27,7 @@ PROGRESS := awk -v tty="$$([ -t 2 ] && echo 1 || true)" '\
 	/^(go: downloading|\#|[^ ]+\.go:)/ { if (tty) printf "\r\033[K" > "/dev/stderr"; print > "/dev/stderr"; next } \
 	{ n++; if (tty) printf "\r\033[K  %4d packages compiled, now %s", n, $$1 > "/dev/stderr"; \
 	  else if (n % 200 == 0) printf "  %4d packages compiled\n", n > "/dev/stderr"; fflush("/dev/stderr") } \
-	END { if (n && tty) printf "\r\033[K" > "/dev/stderr"; if (n) printf "  %4d packages compiled\n", n > "/dev/stderr" }'
+	END { if (n && tty) printf "\r\033[K" > "/dev/stderr"; if (n > 20) printf "  %4d packages compiled\n", n > "/dev/stderr" }'
 
 .PHONY: help
 help: ## Show this help

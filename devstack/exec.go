@@ -80,6 +80,9 @@ func (c *execCmd) Run(sig *interrupts) (err error) {
 	}()
 
 	env := servers.Environment().With(servers.TestEnvironment()...)
+	if self, err := os.Executable(); err == nil {
+		env = env.With(envfile.Var{Name: "VIDFLOW_TEST_DEVSTACK", Value: self})
+	}
 	if c.Binary != "" {
 		env = env.With(envfile.Var{Name: "VIDFLOW_TEST_BINARY", Value: c.Binary})
 	}

@@ -18,6 +18,7 @@ import (
 
 	"github.com/codeendelea/vidflow/devstack/control"
 	"github.com/codeendelea/vidflow/devstack/envfile"
+	"github.com/codeendelea/vidflow/devstack/leftover"
 	"github.com/codeendelea/vidflow/devstack/ports"
 	"github.com/codeendelea/vidflow/devstack/process"
 	"github.com/codeendelea/vidflow/devstack/simulator"
@@ -34,9 +35,6 @@ const (
 )
 
 var vidflowProcesses = []string{workerProcess, starterProcess, bridgeProcess}
-
-// marker is an environment variable of every child, by which a session finds those that outlived it.
-const marker = "VIDFLOW_DEV_STACK"
 
 // Bounds on the way up and on the way down. What a process has in hand must fit in before the servers go.
 const (
@@ -175,7 +173,7 @@ func (s *session) vars(name string) envfile.Vars {
 	v := s.servers.Environment().With(
 		envfile.Var{Name: "LOG_FORMAT", Value: "json"}, // made readable by the console
 		envfile.Var{Name: "SHUTDOWN_TIMEOUT", Value: shutdownTimeout.String()},
-		envfile.Var{Name: marker, Value: s.dir},
+		envfile.Var{Name: leftover.Marker, Value: s.dir},
 	)
 	if name == starterProcess {
 		v = v.With(

@@ -18,6 +18,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/codeendelea/vidflow/devstack/api"
+	"github.com/codeendelea/vidflow/devstack/leftover"
 	"github.com/codeendelea/vidflow/devstack/outcome"
 	"github.com/codeendelea/vidflow/devstack/ports"
 	"github.com/codeendelea/vidflow/devstack/postgres"
@@ -85,7 +86,7 @@ func (c *smokeCmd) Run(sig *interrupts) (err error) {
 	if err == nil {
 		say("everything is stopped")
 	}
-	if left := leftovers(dir, block, s.supervisors); left != nil {
+	if left := leftover.Check(dir, block); left != nil {
 		return errors.Join(err, left)
 	}
 	if err == nil {

@@ -94,27 +94,27 @@ func Remove(dir string) error {
 
 // clearStale deals with what a server left that did not end by itself. Postgres refuses to start while the process id
 // in postmaster.pid exists, and after a reboot or in a new container that may be any process. One that really is a
-// server of this cluster, left by a stack that was killed, is shut down.
-func clearStale(ctx context.Context, data string) error {
+// server of this cluster, left by a stack that was killed, is shut down. It answers whether anything was left.
+func clearStale(ctx context.Context, data string) (stale bool, err error) {
 	file := filepath.Join(data, "postmaster.pid")
 	content, err := os.ReadFile(file)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil
+		return false, nil
 	}
 	if err != nil {
-		return err
+		return false, err
 	}
 	first, _, _ := strings.Cut(string(content), "\n")
 	pid, err := strconv.Atoi(strings.TrimSpace(first))
 	if err == nil && pid > 1 && process.Alive(pid) && serves(pid, data) {
 		if err := end(ctx, pid); err != nil {
-			return err
+			return true, err
 		}
 	}
 	if err := os.Remove(file); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
+		return true, err
 	}
-	return nil
+	return true, nil
 }
 
 // serves says whether the process is a Postgres server of that cluster. Where there is no /proc to ask, it is taken

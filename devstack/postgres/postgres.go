@@ -30,7 +30,13 @@ const (
 	Password  = "postgres"
 )
 
-const startTimeout = 60 * time.Second
+const (
+	startTimeout = 60 * time.Second
+	// orphansTimeout is how long the children of a server that was killed may take to notice.
+	orphansTimeout = 10 * time.Second
+)
+
+var errEnded = errors.New("it ended at once")
 
 // Config says where the server listens and what it keeps.
 type Config struct {
@@ -116,23 +122,41 @@ func (s *Server) start(ctx context.Context) error {
 	if err := s.initialise(ctx, acct, bin, home, data, log); err != nil {
 		return err
 	}
-	if err := clearStale(ctx, data); err != nil {
+	stale, err := clearStale(ctx, data)
+	if err != nil {
 		return err
 	}
+	for deadline := time.Now().Add(orphansTimeout); ; {
+		s.running, err = s.launch(ctx, acct, bin, home, data, log)
+		if err == nil {
+			return nil
+		}
+		// The children of a server that was killed are a moment behind it, and keep the next one out.
+		if !stale || !errors.Is(err, errEnded) || time.Now().After(deadline) {
+			return fmt.Errorf("%w\n%s", err, tail(s.cfg.LogFile))
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(100 * time.Millisecond):
+		}
+	}
+}
 
+// launch starts the server and waits until it takes a login.
+func (s *Server) launch(ctx context.Context, acct account, bin, home, data string, log *os.File) (*process.Process, error) {
 	cmd := exec.Command(filepath.Join(bin, "postgres"), s.arguments(data)...)
 	cmd.Dir, cmd.Env, cmd.Stdout, cmd.Stderr = home, environment(home), log, log
 	// SIGINT is Postgres' "fast" shutdown: it ends sessions and leaves a clean cluster.
 	running, err := process.Start(cmd, process.Options{OnDeath: syscall.SIGINT, Credential: acct.credential()})
 	if err != nil {
-		return err
+		return nil, err
 	}
-	if err := s.await(ctx, running); err != nil {
+	if err := s.await(ctx, running, data); err != nil {
 		stop(ctx, running)
-		return fmt.Errorf("%w\n%s", err, tail(s.cfg.LogFile))
+		return nil, err
 	}
-	s.running = running
-	return nil
+	return running, nil
 }
 
 // Stop ends sessions, shuts the server down and waits for its end.
@@ -225,7 +249,7 @@ func (s *Server) arguments(data string) []string {
 		"logging_collector=off",
 	}
 	if s.cfg.Disposable {
-		settings = append(settings, "fsync=off", "synchronous_commit=off", "full_page_writes=off")
+		settings = append(settings, "fsync=off", "full_page_writes=off") // survives a crash of the server all the same
 	}
 	args := []string{"-D", data}
 	for _, setting := range settings {
@@ -239,24 +263,42 @@ func environment(home string) []string {
 	return []string{"PATH=/usr/local/bin:/usr/bin:/bin", "LC_ALL=C", "HOME=" + home, "TMPDIR=" + home}
 }
 
-func (s *Server) await(ctx context.Context, running *process.Process) error {
+// await waits until the server of that data takes a login.
+func (s *Server) await(ctx context.Context, running *process.Process, data string) error {
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
 	ticker := time.NewTicker(20 * time.Millisecond)
 	defer ticker.Stop()
 	for {
-		conn, err := pgx.Connect(ctx, s.URL("postgres"))
+		err := s.login(ctx, data)
 		if err == nil {
-			return conn.Close(ctx)
+			return nil
 		}
 		select {
 		case <-running.Done():
-			return errors.New("it ended at once")
+			return errEnded
 		case <-ctx.Done():
 			return fmt.Errorf("it takes no login: %w", err)
 		case <-ticker.C:
 		}
 	}
+}
+
+// login makes sure that it is our server that answers, and not another one that has the port already.
+func (s *Server) login(ctx context.Context, data string) error {
+	conn, err := pgx.Connect(ctx, s.URL("postgres"))
+	if err != nil {
+		return err
+	}
+	defer func() { _ = conn.Close(ctx) }()
+	var served string
+	if err := conn.QueryRow(ctx, "select current_setting('data_directory')").Scan(&served); err != nil {
+		return err
+	}
+	if served != data {
+		return fmt.Errorf("the server that answers serves %s", served)
+	}
+	return nil
 }
 
 // tail is the end of a log file, for an error.

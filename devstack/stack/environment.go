@@ -1,6 +1,8 @@
 package stack
 
 import (
+	"path/filepath"
+
 	enumspb "go.temporal.io/api/enums/v1"
 
 	"github.com/codeendelea/vidflow/devstack/envfile"
@@ -51,6 +53,8 @@ func searchAttributes() map[string]enumspb.IndexedValueType {
 	return attributes
 }
 
+func (s *Stack) temporalConfig() string { return filepath.Join(s.cfg.Dir, "temporal.toml") }
+
 // Environment is what the processes of vidflow need to use the stack: the variables of the contract, as in production.
 func (s *Stack) Environment() envfile.Vars {
 	p := s.cfg.Ports
@@ -59,6 +63,7 @@ func (s *Stack) Environment() envfile.Vars {
 		{Name: "KAFKA_SSL", Value: "false"},
 		{Name: "TEMPORAL_ADDRESS", Value: p.Addr(ports.TemporalGRPC), Note: "Temporal"},
 		{Name: "TEMPORAL_NAMESPACE", Value: Namespace},
+		{Name: "TEMPORAL_CONFIG_FILE", Value: s.temporalConfig(), Note: "Empty, so that a profile of your own changes nothing here"},
 		{
 			Name:  "DATABASE_URL",
 			Value: postgres.URL(p.Port(ports.Postgres), Role, RolePassword, Database),

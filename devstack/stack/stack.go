@@ -81,7 +81,7 @@ func New(cfg Config) (*Stack, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make the key of the storage: %w", err)
 	}
-	return &Stack{
+	s := &Stack{
 		cfg:        cfg,
 		postgres:   pg,
 		storageKey: key,
@@ -118,7 +118,8 @@ func New(cfg Config) (*Stack, error) {
 				LogFile:          log(Temporal),
 			})},
 		},
-	}, nil
+	}
+	return s, os.WriteFile(s.temporalConfig(), nil, 0o644)
 }
 
 // Start starts all servers at once and returns when all serve, or with what went wrong, all stopped again.

@@ -28,8 +28,8 @@ type Spec struct {
 	Say func(format string, args ...any)
 
 	// Pause before the first restart, doubled for each further one up to MaxPause; one that ran for longer than
-	// MaxPause starts over. StopTimeout is how long it gets to end after SIGTERM. Defaults: 500 ms, 15 s and 6 s.
-	Pause, MaxPause, StopTimeout time.Duration
+	// Steady starts over. StopTimeout is how long it gets to end after SIGTERM. Defaults: 500 ms, 15 s, 15 s and 6 s.
+	Pause, MaxPause, Steady, StopTimeout time.Duration
 }
 
 // Supervisor keeps one child running.
@@ -48,6 +48,7 @@ func New(spec Spec) *Supervisor {
 	}
 	defaultTo(&spec.Pause, 500*time.Millisecond)
 	defaultTo(&spec.MaxPause, 15*time.Second)
+	defaultTo(&spec.Steady, 15*time.Second)
 	defaultTo(&spec.StopTimeout, 6*time.Second)
 	return &Supervisor{spec: spec}
 }
@@ -83,7 +84,7 @@ func (s *Supervisor) Run(ctx, insist context.Context) error {
 		if stopping {
 			return nil
 		}
-		if time.Since(started) > s.spec.MaxPause {
+		if time.Since(started) > s.spec.Steady {
 			pause = s.spec.Pause
 		}
 		s.spec.Say("%s ended (%s); it is started again in %s", s.spec.Name, ending(child.Wait()), pause)
