@@ -29,7 +29,7 @@ type Store interface {
 	ApplyCompression(ctx context.Context, id contract.VideoID, pos contract.Position, url string) (postgres.Outcome, contract.Pipeline, error)
 	MarkOverdue(context.Context, contract.VideoID) (contract.Pipeline, error)
 	GiveUp(ctx context.Context, id contract.VideoID, track contract.Track, asks int, reason string) (contract.Pipeline, error)
-	Reopen(ctx context.Context, id contract.VideoID, asks, limit int) (contract.Pipeline, error)
+	Reopen(ctx context.Context, id contract.VideoID, asks, more int) (contract.Pipeline, error)
 	RecordError(ctx context.Context, id contract.VideoID, track contract.Track, message string) error
 }
 

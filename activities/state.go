@@ -27,7 +27,7 @@ func (a *Activities) GiveUp(ctx context.Context, in workflows.GiveUpInput) (work
 // Reopen lets a transcription be asked for again, with as many asks as a new video has. It is idempotent: it does
 // nothing once the ask that it makes room for is recorded.
 func (a *Activities) Reopen(ctx context.Context, in workflows.ReopenInput) (workflows.Snapshot, error) {
-	return a.changed(a.Store.Reopen(ctx, in.VideoID, in.Asks, in.Asks+a.cfg.MaxAsks))
+	return a.changed(a.Store.Reopen(ctx, in.VideoID, in.Asks, a.cfg.MaxAsks))
 }
 
 func (a *Activities) changed(p contract.Pipeline, err error) (workflows.Snapshot, error) {

@@ -200,6 +200,24 @@ func TestVideo(t *testing.T) {
 			b.askedFor(0)
 			return run
 		}},
+		"retried-while-the-broker-is-down": {events: func(b *bench) client.WorkflowRun {
+			b.publish.away(true)
+			run := b.start()
+			b.pipeline("an error that callers see", func(p contract.Pipeline) bool { return p.Transcription.LastError != nil })
+			b.db.Exec(b.t, "update videos set camera_video_url = 'https://cdn.example.org/mended.mp4'")
+			if got, err := b.retry(workflows.Retry{Force: true}); err != nil || got.Ask != 2 {
+				b.t.Fatalf("got ask %d, error %v; want ask 2: ask 1 may have been published", got.Ask, err)
+			}
+			b.publish.away(false)
+			b.pipeline("the second ask", func(p contract.Pipeline) bool { return p.Transcription.Asks == 2 && p.Transcription.AskedAt != nil })
+			if asks := b.asks(); len(asks) != 1 || !strings.Contains(string(asks[0].Value), "mended.mp4") {
+				b.t.Errorf("got %d requests, want one with the row's present URL", len(asks))
+			}
+			b.transcribed("hello")
+			b.compressed("https://cdn.example.org/small.mp4")
+			b.completed(run, contract.Done, contract.Done)
+			return run
+		}},
 		"created-elsewhere": {events: func(b *bench) client.WorkflowRun {
 			b.id = b.db.Video(b.t, b.course)
 			_, stored := b.transcribed("foreign")

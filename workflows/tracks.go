@@ -195,23 +195,22 @@ func (v *video) retry(ctx workflow.Context, in Retry) (Retried, error) {
 	}
 	p := &v.plan
 	switch {
+	case in.Force:
 	case p.Transcription == contract.Waiting && p.AskedAt == nil:
 		return Retried{Ask: p.Asks + 1}, nil // an ask is about to be sent
-	case in.Force:
 	case p.Transcription == contract.Waiting:
 		return Retried{}, nothingToRetry("The answer to ask %d of %d is still waited for, until %s.",
 			p.Asks, p.AskLimit, v.askDeadline().UTC().Format(time.RFC3339))
 	case p.Transcription == contract.Done:
 		return Retried{}, nothingToRetry("The transcript is stored already.")
 	}
-	n := p.Asks + 1
 	if !v.snapshotStep(ctx, StepReopen, "Retry the transcription", ReopenInput{VideoID: v.id, Asks: p.Asks}) {
 		return Retried{}, temporal.NewApplicationError("The run is about to be continued by another; try again.", ErrBusy, nil)
 	}
 	if v.missing() {
 		return Retried{}, temporal.NewNonRetryableApplicationError("There is no such video.", ErrNoVideo, nil)
 	}
-	return Retried{Ask: n}, nil
+	return Retried{Ask: p.Asks + 1}, nil
 }
 
 func nothingToRetry(format string, args ...any) error {

@@ -40,15 +40,19 @@ func (s *Store) RecordAsk(ctx context.Context, id contract.VideoID, n int) (cont
 	return known(p, err, "record ask %d of video %s", n, id)
 }
 
-// Reopen has the transcription wait again, whatever became of it before, with an ask due now and at most limit asks in
-// all. It does nothing unless exactly asks are recorded, so that a repeat after the next ask changes nothing, nor for a
-// deleted video. What is stored stays until something newer comes.
-func (s *Store) Reopen(ctx context.Context, id contract.VideoID, asks, limit int) (contract.Pipeline, error) {
+// Reopen has the transcription wait again, whatever became of it before, with an ask due now and at most more asks from
+// here on. It does nothing unless exactly asks are recorded, so that a repeat after the next ask changes nothing, nor for
+// a deleted video. What is stored stays until something newer comes.
+//
+// An ask that is prepared and not recorded may have been published, so its number counts as used, and its bytes are
+// forgotten: the next ask is a request of its own, made from the row as it is then.
+func (s *Store) Reopen(ctx context.Context, id contract.VideoID, asks, more int) (contract.Pipeline, error) {
 	_, p, err := s.change(ctx, id, `
 		update pipeline.videos
-		set transcription_state = 'waiting', ask_limit = $3::int, asked_at = null,
+		set transcription_state = 'waiting', asks = greatest(asks, prepared_ask), asked_at = null,
+			ask_limit = greatest(asks, prepared_ask) + $3::int, prepared_ask = null, prepared_request = null,
 			transcription_error = null, transcription_error_at = null
-		where video_id = $1::uuid and deleted_at is null and asks = $2::int`, asks, limit)
+		where video_id = $1::uuid and deleted_at is null and asks = $2::int`, asks, more)
 	return known(p, err, "reopen the transcription of video %s", id)
 }
 
