@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net"
 	"os"
 	"path/filepath"
 	"slices"
@@ -51,6 +52,10 @@ func (c *devCmd) Run(sig *interrupts) error {
 	if err := block.Check(servedElsewhere(except)...); err != nil {
 		return err
 	}
+	anchor, err := net.Listen("tcp", block.Addr(ports.Control))
+	if err != nil {
+		return err
+	}
 	say := sayer(started)
 	if c.Binary == "" {
 		if c.Binary, err = build(sig.asked, c.State, say); err != nil {
@@ -61,6 +66,7 @@ func (c *devCmd) Run(sig *interrupts) error {
 		dir:     c.State,
 		block:   block,
 		binary:  c.Binary,
+		control: anchor,
 		except:  except,
 		console: supervisor.NewConsole(os.Stdout, colourful(os.Stdout), len(bridgeProcess)),
 		say:     say,
@@ -218,6 +224,7 @@ func (s *session) joinIn(token string) envfile.Vars {
 		envfile.Var{Name: "VIDFLOW_TOKEN", Value: token},
 		envfile.Var{Name: "VIDFLOW_COURSE", Value: seed.Courses[0].ID},
 		envfile.Var{Name: "VIDFLOW_TEMPORAL_UI", Value: p.URL(ports.TemporalUI)},
+		envfile.Var{Name: "VIDFLOW_STACK_CONTROL", Value: p.URL(ports.Control), Note: "To see an outage: curl -X POST \"$VIDFLOW_STACK_CONTROL/stop?server=kafka\", and /start"},
 		envfile.Var{Name: "VIDFLOW_STORAGE_CONTROL", Value: p.URL(ports.StorageControl)},
 		envfile.Var{Name: "VIDFLOW_WORKER_OPS", Value: p.URL(ports.WorkerOps), Note: "Probes, for curl"},
 		envfile.Var{Name: "VIDFLOW_STARTER_OPS", Value: p.URL(ports.StarterOps)},

@@ -48,8 +48,8 @@ type session struct {
 	dir       string
 	block     ports.Block
 	binary    string
-	except    []string // of vidflowProcesses and simulatorPart
-	anchor    net.Listener
+	except    []string     // of vidflowProcesses and simulatorPart
+	control   net.Listener // closed by run
 	console   *supervisor.Console
 	say       func(format string, args ...any)
 	insist    context.Context // cancelled when the user wants it to end at once
@@ -64,6 +64,7 @@ type session struct {
 // run brings everything up, calls ready, and takes everything down again once that has returned, ctx is cancelled or
 // something has failed.
 func (s *session) run(ctx context.Context, ready func(ctx context.Context) error) (err error) {
+	defer func() { _ = s.control.Close() }()
 	servers, err := stack.New(stack.Config{
 		Dir: s.dir, Ports: s.block, Disposable: s.disposed,
 		Log:  s.console.Writer("servers", len(vidflowProcesses)),
@@ -83,9 +84,7 @@ func (s *session) run(ctx context.Context, ready func(ctx context.Context) error
 	}
 
 	group, running := errgroup.WithContext(ctx)
-	if s.anchor != nil {
-		group.Go(func() error { return control.Serve(running, s.anchor, servers) })
-	}
+	group.Go(func() error { return control.Serve(running, s.control, servers) })
 	if !slices.Contains(s.except, simulatorPart) {
 		group.Go(func() error { return s.simulate(running) })
 	}

@@ -67,7 +67,7 @@ func (c *smokeCmd) Run(sig *interrupts) (err error) {
 		dir:       dir,
 		block:     block,
 		binary:    c.Binary,
-		anchor:    anchor,
+		control:   anchor,
 		console:   supervisor.NewConsole(logs, c.Logs && colourful(os.Stdout), len(bridgeProcess)),
 		say:       say,
 		insist:    sig.insisted,
