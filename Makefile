@@ -22,12 +22,15 @@ GO_FILES = $$(git ls-files -co --exclude-standard '*.go')
 # Packages of devstack that link the Temporal server are not built a second time for the race detector.
 LINK_SERVER := /devstack$$|/devstack/(stack|temporal)$$
 
-# go build -v names every package that it compiles: shown as a count on one line of a terminal, and seldom elsewhere.
+# go build -v names every package that it compiles: shown as a count, on one line of a terminal and seldom elsewhere.
+# Whatever else it says is passed on.
 PROGRESS := awk -v tty="$$([ -t 2 ] && echo 1 || true)" '\
-	/^(go: downloading|\#|[^ ]+\.go:)/ { if (tty) printf "\r\033[K" > "/dev/stderr"; print > "/dev/stderr"; next } \
-	{ n++; if (tty) printf "\r\033[K  %4d packages compiled, now %s", n, $$1 > "/dev/stderr"; \
-	  else if (n % 200 == 0) printf "  %4d packages compiled\n", n > "/dev/stderr"; fflush("/dev/stderr") } \
-	END { if (n && tty) printf "\r\033[K" > "/dev/stderr"; if (n > 20) printf "  %4d packages compiled\n", n > "/dev/stderr" }'
+	function clear() { if (tty) printf "\r\033[K" > "/dev/stderr" } \
+	!/^[A-Za-z0-9][A-Za-z0-9._~\/-]*$$/ { clear(); print > "/dev/stderr"; next } \
+	{ n++ } \
+	tty { clear(); printf "  %4d packages compiled, now %s", n, $$1 > "/dev/stderr"; fflush("/dev/stderr") } \
+	!tty && n % 200 == 0 { printf "  %4d packages compiled\n", n > "/dev/stderr"; fflush("/dev/stderr") } \
+	END { clear(); if (n > 20) printf "  %4d packages compiled\n", n > "/dev/stderr" }'
 
 .PHONY: help
 help: ## Show this help
