@@ -49,11 +49,18 @@ func main() {
 type interrupts struct {
 	// asked is cancelled by the first one: end in good order.
 	asked context.Context
-	// insisted is cancelled by the second one: end at once.
+	// insisted is cancelled by the second one, or when the end takes too long: end at once.
 	insisted context.Context
 }
 
-// catchInterrupts waits for signals for the rest of the program. After the second one the children are killed; should
+const (
+	// stopWithin is how long the end in good order may take.
+	stopWithin = 9 * time.Second
+	// killAfter is how long the end at once may take.
+	killAfter = 500 * time.Millisecond
+)
+
+// catchInterrupts waits for signals for the rest of the program. Once the user insists the children are killed; should
 // the program still be there a moment later, it is killed too, and the kernel ends what is left of them.
 func catchInterrupts() *interrupts {
 	asked, ask := context.WithCancel(context.Background())
@@ -63,12 +70,14 @@ func catchInterrupts() *interrupts {
 	go func() {
 		<-received
 		ask()
-		<-received
+		select {
+		case <-received:
+		case <-time.After(stopWithin):
+			note(fmt.Sprintf("not stopped after %s: ending what is left by force", stopWithin))
+		}
 		insist()
-		time.Sleep(killAfter)
+		<-time.After(killAfter)
 		_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
 	}()
 	return &interrupts{asked: asked, insisted: insisted}
 }
-
-const killAfter = 500 * time.Millisecond

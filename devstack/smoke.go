@@ -212,12 +212,12 @@ func (s *session) places(ctx context.Context) (outcome.Places, func(), error) {
 		return outcome.Places{}, nil, fmt.Errorf("connect to Temporal: %w", err)
 	}
 	return outcome.Places{
-			API:      api.Client{URL: s.block.URL(ports.API), Token: token},
-			Database: pool,
-			Temporal: temporal,
-			Storage:  s.block.URL(ports.Storage),
-		}, func() {
-			temporal.Close()
-			pool.Close()
-		}, nil
+		API:      api.Client{URL: s.block.URL(ports.API), Token: token},
+		Database: pool,
+		Temporal: temporal,
+		Storage:  s.block.URL(ports.Storage),
+	}, func() {
+		temporal.Close()
+		pool.Close()
+	}, nil
 }

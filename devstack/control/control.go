@@ -32,7 +32,7 @@ func Serve(ctx context.Context, l net.Listener, servers Servers) error {
 	err := server.Serve(l)
 	if ctx.Err() != nil {
 		<-closed
-		return nil
+		return nil //nolint:nilerr // closed because it was asked to end
 	}
 	if errors.Is(err, http.ErrServerClosed) {
 		return nil

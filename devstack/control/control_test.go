@@ -19,6 +19,7 @@ type fakeServers struct {
 func (f *fakeServers) StartServer(_ context.Context, name string) error {
 	return f.call("start " + name)
 }
+
 func (f *fakeServers) StopServer(_ context.Context, name string) error { return f.call("stop " + name) }
 
 func (f *fakeServers) call(what string) error {

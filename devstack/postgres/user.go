@@ -35,7 +35,7 @@ func unprivileged() (account, error) {
 			return account{name: name, uid: uid, gid: gid, dropped: true}, nil
 		}
 	}
-	return account{}, errors.New("Postgres refuses to run as root, and there is neither a user postgres nor a user nobody to run it as")
+	return account{}, errors.New("the server of Postgres refuses to run as root, and there is neither a user postgres nor a user nobody to run it as")
 }
 
 func (a account) credential() *syscall.Credential {

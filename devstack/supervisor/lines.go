@@ -39,9 +39,7 @@ func (c *Console) Writer(name string, index int) io.Writer {
 		prefix = fmt.Sprintf("\x1b[%dm%s\x1b[0m", colours[index%len(colours)], prefix)
 	}
 	w := &lineWriter{console: c, prefix: prefix}
-	w.log = tint.NewHandler(&w.rendered, &tint.Options{
-		Level: slog.LevelDebug, TimeFormat: "15:04:05.000", NoColor: !c.color,
-	})
+	w.log = tint.NewTextHandler(&w.rendered, &tint.Options{Level: slog.LevelDebug, TimeFormat: "15:04:05.000", NoColor: !c.color})
 	return w
 }
 

@@ -82,7 +82,7 @@ func (s *Supervisor) Run(ctx, insist context.Context) error {
 		child.Stop(insist, process.Step{Signal: syscall.SIGTERM, Wait: s.spec.StopTimeout})
 		s.pid.Store(0)
 		if stopping {
-			return nil
+			return nil //nolint:nilerr // of another variable: a child that was started and then stopped
 		}
 		if time.Since(started) > s.spec.Steady {
 			pause = s.spec.Pause

@@ -157,7 +157,7 @@ func awaitFile(t *testing.T, s *Supervisor) {
 
 func await(t *testing.T, is func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); !is(); time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(20 * time.Second); !is(); time.Sleep(5 * time.Millisecond) { //nolint:forbidigo // polls a condition of another process
 		if time.Now().After(deadline) {
 			t.Fatal("waited in vain")
 		}
