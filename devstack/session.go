@@ -55,15 +55,14 @@ type session struct {
 	insist    context.Context // cancelled when the user wants it to end at once
 	disposed  bool            // the state is thrown away afterwards
 	simulator simulator.Config
-	overrides envfile.Vars // for the processes of vidflow, over everything else
 
 	servers     *stack.Stack
 	supervisors []*supervisor.Supervisor
 }
 
 // run brings everything up, calls ready, and takes everything down again once that has returned, ctx is cancelled or
-// something has failed.
-func (s *session) run(ctx context.Context, ready func(ctx context.Context) error) (err error) {
+// something has failed. That ctx is cancelled is no error.
+func (s *session) run(ctx context.Context, ready func(ctx context.Context) error) error {
 	defer func() { _ = s.control.Close() }()
 	servers, err := stack.New(stack.Config{
 		Dir: s.dir, Ports: s.block, Disposable: s.disposed,
@@ -75,16 +74,25 @@ func (s *session) run(ctx context.Context, ready func(ctx context.Context) error
 	}
 	s.servers = servers
 	s.say("starting Temporal, Kafka, Postgres and the storage")
-	if err := servers.Start(ctx); err != nil {
-		return err
+	err = servers.Start(ctx)
+	if err == nil {
+		err = s.runProcesses(ctx, ready)
 	}
-	defer func() { err = errors.Join(err, s.stopServers()) }()
-	if err := servers.PrepareDatabase(ctx, s.migrate); err != nil {
-		return err
+	if errors.Is(err, errDone) || (ctx.Err() != nil && errors.Is(err, context.Canceled)) {
+		err = nil
 	}
+	stopCtx, cancel := context.WithTimeout(s.insist, stopTimeout)
+	defer cancel()
+	return errors.Join(err, servers.Stop(stopCtx))
+}
 
+// runProcesses returns when all of them have stopped: errDone after ready has returned nil, or why else.
+func (s *session) runProcesses(ctx context.Context, ready func(ctx context.Context) error) error {
+	if err := s.servers.PrepareDatabase(ctx, s.migrate); err != nil {
+		return err
+	}
 	group, running := errgroup.WithContext(ctx)
-	group.Go(func() error { return control.Serve(running, s.control, servers) })
+	group.Go(func() error { return control.Serve(running, s.control, s.servers) })
 	if !slices.Contains(s.except, simulatorPart) {
 		group.Go(func() error { return s.simulate(running) })
 	}
@@ -96,7 +104,7 @@ func (s *session) run(ctx context.Context, ready func(ctx context.Context) error
 			Name:        name,
 			Path:        s.binary,
 			Args:        []string{name},
-			Env:         s.environment(name),
+			Env:         s.vars(name).Environ(inherited(os.Environ())),
 			Output:      s.console.Writer(name, i),
 			Say:         s.say,
 			StopTimeout: shutdownTimeout + time.Second,
@@ -113,21 +121,11 @@ func (s *session) run(ctx context.Context, ready func(ctx context.Context) error
 		}
 		return errDone
 	})
-	err = group.Wait()
-	if errors.Is(err, errDone) || (ctx.Err() != nil && errors.Is(err, context.Canceled)) {
-		return nil
-	}
-	return err
+	return group.Wait()
 }
 
 // errDone ends the group when the session has done what it was for.
 var errDone = errors.New("done")
-
-func (s *session) stopServers() error {
-	ctx, cancel := context.WithTimeout(s.insist, stopTimeout)
-	defer cancel()
-	return s.servers.Stop(ctx)
-}
 
 func (s *session) simulate(ctx context.Context) error {
 	cfg := s.simulator
@@ -163,11 +161,7 @@ func (s *session) migrate(ctx context.Context, url string) error {
 	return nil
 }
 
-// environment is all that a process of vidflow gets to know.
-func (s *session) environment(name string) []string {
-	return s.vars(name).With(s.overrides...).Environ(inherited(os.Environ()))
-}
-
+// vars are the variables of a process of vidflow, beside what it inherits.
 func (s *session) vars(name string) envfile.Vars {
 	v := s.servers.Environment().With(
 		envfile.Var{Name: "LOG_FORMAT", Value: "json"}, // made readable by the console
