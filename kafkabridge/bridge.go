@@ -3,10 +3,13 @@ package kafkabridge
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/codeendelea/vidflow/internal/contract"
 	"github.com/codeendelea/vidflow/internal/kafka"
@@ -21,7 +24,7 @@ type Bridge struct {
 	signaller Signaller
 	log       *slog.Logger
 	letters   *kafka.Producer
-	counters  counters
+	metrics   *metrics
 	running   atomic.Bool
 	consumers []*consumer
 }
@@ -33,12 +36,29 @@ func New(cfg Config, signaller Signaller, log *slog.Logger) (*Bridge, error) {
 	if err != nil {
 		return nil, err
 	}
-	b := &Bridge{cfg: cfg, signaller: signaller, log: log, letters: letters}
+	b := &Bridge{cfg: cfg, signaller: signaller, log: log, letters: letters, metrics: newMetrics()}
 	b.consumers = []*consumer{
 		b.newConsumer(cfg.Transcription, workflows.SignalTranscribed, decodeTranscription),
 		b.newConsumer(cfg.Compression, workflows.SignalCompressed, decodeCompression),
 	}
+	if err := b.register(cfg.Metrics); err != nil {
+		letters.Close()
+		return nil, err
+	}
 	return b, nil
+}
+
+func (b *Bridge) register(to prometheus.Registerer) error {
+	for _, c := range b.consumers {
+		b.metrics.start(c.topic)
+	}
+	if to == nil {
+		return nil
+	}
+	if err := errors.Join(to.Register(b.metrics), to.Register(flight(b.consumers))); err != nil {
+		return fmt.Errorf("register the metrics of the bridge: %w", err)
+	}
+	return nil
 }
 
 func (b *Bridge) newConsumer(from Source, signalName string, decode decoder) *consumer {
@@ -48,7 +68,7 @@ func (b *Bridge) newConsumer(from Source, signalName string, decode decoder) *co
 		group:      from.Group,
 		signalName: signalName,
 		decode:     decode,
-		counters:   &b.counters,
+		metrics:    b.metrics,
 		log:        b.log,
 		loud:       newThrottle(b.log, 10*time.Second),
 	}
@@ -64,13 +84,13 @@ func (b *Bridge) Run(ctx context.Context) error {
 	work, giveUp := context.WithCancel(context.WithoutCancel(ctx))
 	defer giveUp()
 	draining := make(chan struct{})
-	lanes := newLanes(work, draining, b.cfg, b.signaller, &b.counters, b.log)
+	lanes := newLanes(work, draining, b.cfg, b.signaller, b.metrics, b.log)
 
 	var polled, writers, consumers sync.WaitGroup
 	errs := make([]error, len(b.consumers))
 	for i, c := range b.consumers {
 		c.work, c.lanes, c.polled = work, lanes, &polled
-		c.dead = newDeadLetters(work, draining, b.cfg, c.topic+contract.DeadLetterSuffix, b.letters, &b.counters, b.log)
+		c.dead = newDeadLetters(work, draining, b.cfg, c.topic+contract.DeadLetterSuffix, b.letters, b.metrics, b.log)
 		polled.Add(1)
 		writers.Go(c.dead.run)
 		consumers.Go(func() { errs[i] = c.run(ctx) })
@@ -89,9 +109,6 @@ func (b *Bridge) Run(ctx context.Context) error {
 
 // Close ends the client that writes dead letters.
 func (b *Bridge) Close() { b.letters.Close() }
-
-// Stats counts what was done so far.
-func (b *Bridge) Stats() Stats { return b.counters.snapshot() }
 
 // Checks are what the bridge needs of Kafka. Until Run they ask whether its topics are there and its groups open to it, and
 // an error that waiting cannot mend says so; from then on, whether a broker answers each of its clients.

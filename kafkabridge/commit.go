@@ -46,13 +46,13 @@ func (s *session) commit(ctx context.Context) {
 				err = s.committed(req, resp)
 			}
 			if err != nil {
-				s.counters.commitFails.Add(1)
+				s.metrics.commits.WithLabelValues(s.topic, commitRefused).Inc()
 				if !errors.Is(err, context.Canceled) {
 					s.log.Warn("Kafka commit failed; it is made again", "topic", s.topic, "group", s.group, "error", err)
 				}
 				return
 			}
-			s.counters.commits.Add(1)
+			s.metrics.commits.WithLabelValues(s.topic, commitTaken).Inc()
 			s.log.Debug("Kafka offsets committed", "topic", s.topic, "group", s.group, "partitions", len(due))
 		})
 }

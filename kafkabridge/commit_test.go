@@ -12,7 +12,7 @@ import (
 // newStay is a session without a client, with partitions that have settled that many records of ten in hand.
 func newStay(settled map[int32]int) *session {
 	s := &session{
-		consumer:   &consumer{cfg: Config{}.withDefaults(), topic: transcripts, counters: &counters{}, log: quiet()},
+		consumer:   &consumer{cfg: Config{}.withDefaults(), topic: transcripts, metrics: newMetrics(), log: quiet()},
 		topicID:    uuid.New(),
 		suspect:    make(chan struct{}, 1),
 		changed:    make(chan struct{}),
@@ -93,7 +93,7 @@ func TestPartition_ignores_what_settles_after_its_stay(t *testing.T) {
 	old := s.begin(&kgo.Record{Partition: 0, Offset: 4}, 100)
 	kept := s.begin(&kgo.Record{Partition: 1, Offset: 4}, 100)
 	s.endStay([]int32{0})
-	equal(t, "in flight without it", s.inFlight(), 1)
+	equal(t, "in flight without it", s.records, 1)
 	next := s.begin(&kgo.Record{Partition: 0, Offset: 4}, 100)
 	settle([]receipt{old}, accepted)
 	equal(t, "due", len(s.due()), 0)

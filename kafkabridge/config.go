@@ -5,6 +5,8 @@ import (
 	"os"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/codeendelea/vidflow/internal/kafka"
 )
 
@@ -59,6 +61,9 @@ type Config struct {
 	// Version and Host are written on dead letters. Host defaults to the name of the machine.
 	Version string
 	Host    string
+
+	// Metrics is where the bridge registers what it counts; nil means nowhere.
+	Metrics prometheus.Registerer
 
 	// Now is the clock; nil means time.Now.
 	Now func() time.Time

@@ -21,11 +21,11 @@ type consumer struct {
 	signalName string
 	decode     decoder
 
-	lanes    *lanes
-	dead     *deadLetters
-	counters *counters
-	log      *slog.Logger
-	loud     *throttle
+	lanes   *lanes
+	dead    *deadLetters
+	metrics *metrics
+	log     *slog.Logger
+	loud    *throttle
 	// work is cancelled when what is in hand has to be given up.
 	work context.Context
 	// polled is done once no record will be taken in hand any more.

@@ -105,11 +105,11 @@ func (m *letter) shed() {
 // deadLetters writes the dead letters of one source. While its topic cannot be written they wait, their offsets are not
 // committed, and the source's window fills until nothing more is polled.
 type deadLetters struct {
-	cfg      Config
-	topic    string
-	to       publisher
-	counters *counters
-	log      *slog.Logger
+	cfg     Config
+	topic   string
+	to      publisher
+	metrics *metrics
+	log     *slog.Logger
 
 	work     context.Context // cancelled to give up what is in hand
 	draining <-chan struct{} // closed when what fails is no longer tried again
@@ -121,10 +121,10 @@ type deadLetters struct {
 
 func newDeadLetters(
 	work context.Context, draining <-chan struct{}, cfg Config, topic string, to publisher,
-	counters *counters, log *slog.Logger,
+	metrics *metrics, log *slog.Logger,
 ) *deadLetters {
 	return &deadLetters{
-		cfg: cfg, topic: topic, to: to, counters: counters, log: log,
+		cfg: cfg, topic: topic, to: to, metrics: metrics, log: log,
 		work: work, draining: draining, arrived: make(chan struct{}, 1),
 	}
 }
@@ -162,7 +162,7 @@ func (d *deadLetters) run() {
 			continue
 		}
 		failures++
-		d.counters.unburied.Add(int64(len(failed)))
+		d.metrics.deadLetterFails.WithLabelValues(batch[0].topic).Add(float64(len(failed)))
 		d.mu.Lock()
 		d.queue = slices.Insert(d.queue, 0, failed...)
 		waiting := len(d.queue)
@@ -212,7 +212,8 @@ func (d *deadLetters) writeOne(m *letter) error {
 	if err != nil {
 		return err
 	}
-	d.counters.deadLetters.Add(1)
+	d.metrics.deadLetters.WithLabelValues(m.topic, m.class).Inc()
+	d.metrics.records.WithLabelValues(m.topic, recordDeadLettered).Inc()
 	settle([]receipt{m.receipt}, accepted)
 	d.log.Warn("Kafka message dead-lettered", "topic", m.topic, "partition", m.partition, "offset", m.offset,
 		"class", m.class, "reason", m.header(contract.HeaderReason), "dead_letter_topic", d.topic,

@@ -31,7 +31,7 @@ type Signaller interface {
 type lanes struct {
 	cfg       Config
 	signaller Signaller
-	counters  *counters
+	metrics   *metrics
 	log       *slog.Logger
 	loud      *throttle
 
@@ -80,12 +80,12 @@ func (p *parcel) absorb(q *parcel) {
 }
 
 func newLanes(
-	work context.Context, draining <-chan struct{}, cfg Config, signaller Signaller, counters *counters, log *slog.Logger,
+	work context.Context, draining <-chan struct{}, cfg Config, signaller Signaller, metrics *metrics, log *slog.Logger,
 ) *lanes {
 	return &lanes{
 		cfg:       cfg,
 		signaller: signaller,
-		counters:  counters,
+		metrics:   metrics,
 		log:       log,
 		loud:      newThrottle(log, time.Second),
 		work:      work,
@@ -210,11 +210,13 @@ func (l *lanes) sendReady() {
 // holdBack has the video tried again later. Nothing that Temporal refuses is the fault of a record, whatever the error
 // says: what was decoded fits every limit of a signal.
 func (l *lanes) holdBack(ln *lane, p *parcel, err error) {
-	l.counters.retries.Add(1)
+	class := classify(err)
+	l.metrics.heldBack.WithLabelValues(string(class)).Inc()
 	ln.failures++
 	pause := backoff(l.cfg.RetryInitial, l.cfg.RetryMax, ln.failures)
-	l.loud.say(slog.LevelWarn, "Kafka message held back: Temporal does not take its signal", append(attrsOf(ln.video, p.newest),
-		"workflow_id", workflows.WorkflowID(ln.video), "attempt", ln.failures, "retry_in", pause, "error", err)...)
+	l.loud.say(class.level(), "Kafka message held back: Temporal does not take its signal",
+		append(attrsOf(ln.video, p.newest), "workflow_id", workflows.WorkflowID(ln.video), "class", string(class),
+			"attempt", ln.failures, "retry_in", pause, "error", err)...)
 	ln.putBack(p)
 	l.pause(ln, pause)
 }
@@ -266,8 +268,8 @@ func (l *lanes) send(video contract.VideoID, p *parcel) error {
 	if err != nil {
 		return fmt.Errorf("signal %s: %w", id, err)
 	}
-	l.counters.signals.Add(1)
-	l.counters.accepted.Add(int64(len(p.receipts)))
+	l.metrics.records.WithLabelValues(p.newest.Topic, recordSignalled).Inc()
+	l.metrics.records.WithLabelValues(p.newest.Topic, recordMerged).Add(float64(len(p.receipts) - 1))
 	attrs := append(attrsOf(video, p.newest), "workflow_id", id, "signal", p.origin.signal, "merged", len(p.receipts)-1)
 	if run != nil {
 		attrs = append(attrs, "run_id", run.GetRunID())

@@ -13,7 +13,6 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/uuid"
-	"go.temporal.io/api/serviceerror"
 
 	"github.com/codeendelea/vidflow/internal/contract"
 )
@@ -78,7 +77,7 @@ func newBench(answer func(context.Context, signal) error) *bench {
 	temporal := newFakeTemporal(answer)
 	cfg := Config{MaxSignals: 4}.withDefaults()
 	return &bench{
-		lanes:    newLanes(work, draining, cfg, temporal, &counters{}, quiet()),
+		lanes:    newLanes(work, draining, cfg, temporal, newMetrics(), quiet()),
 		temporal: temporal,
 		holder:   newHolder(),
 		drain:    sync.OnceFunc(func() { close(draining) }),
@@ -235,22 +234,14 @@ func TestLanes_send_at_the_same_time_within_the_bound(t *testing.T) {
 
 func TestLanes_hold_back_what_Temporal_refuses_and_nothing_else(t *testing.T) {
 	t.Parallel()
-	for name, refusal := range map[string]error{
-		"away":              serviceerror.NewUnavailable("away"),
-		"over its rate":     serviceerror.NewResourceExhausted(0, "busy workflow"),
-		"over signal limit": serviceerror.NewInvalidArgument("exceeded workflow execution limit for signal events"),
-		"no namespace":      serviceerror.NewNamespaceNotFound("default"),
-		"too slow":          serviceerror.NewDeadlineExceeded("too slow"),
-		"no permission":     serviceerror.NewPermissionDenied("no", ""),
-		"anything else":     errors.New("?"),
-	} {
+	for name, tt := range refusedBy {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
 				var mended atomic.Bool
 				b := newBench(func(_ context.Context, s signal) error {
 					if s.Video == videoID(0) && !mended.Load() {
-						return fmt.Errorf("wrapped: %w", refusal)
+						return fmt.Errorf("wrapped: %w", tt.err)
 					}
 					return nil
 				})
@@ -260,7 +251,7 @@ func TestLanes_hold_back_what_Temporal_refuses_and_nothing_else(t *testing.T) {
 				b.bring(0, 0, 3) // waits with the first
 				pass(time.Hour)
 				equal(t, "accepted while it is refused", b.holder.settled(accepted), []int64{2})
-				if n := b.counters.retries.Load(); n < 3600/15 || n > 3600/5 {
+				if n := total(b.metrics.heldBack, string(tt.want)); n < 3600/15 || n > 3600/5 {
 					t.Errorf("%d attempts in an hour, want one each 7.5 to 15 s", n)
 				}
 				mended.Store(true)
@@ -300,7 +291,7 @@ func TestLanes_drop_what_another_instance_has_now(t *testing.T) {
 		synctest.Wait()
 		b.holder.lose()
 		pass(time.Minute)
-		if n := b.counters.retries.Load(); n != 1 {
+		if n := total(b.metrics.heldBack); n != 1 {
 			t.Errorf("%d attempts, want 1: there is no use in more", n)
 		}
 		b.end(t)

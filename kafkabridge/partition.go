@@ -61,7 +61,7 @@ func (p *partition) end() {
 	p.over = true
 	s.records -= p.records
 	s.bytes -= p.bytes
-	s.counters.revoked.Add(int64(p.records))
+	s.metrics.records.WithLabelValues(s.topic, recordReturned).Add(float64(p.records))
 	delete(s.partitions, p.number)
 	s.signal()
 }

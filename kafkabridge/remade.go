@@ -49,7 +49,7 @@ func (s *session) watchTopic(ctx context.Context, remade context.CancelCauseFunc
 		case id != s.topicID:
 			s.log.Warn("Kafka topic was made anew and is consumed from its start; what was acknowledged on the old one is dropped",
 				"topic", s.topic, "old_id", s.topicID, "new_id", id)
-			s.counters.remade.Add(1)
+			s.metrics.remade.WithLabelValues(s.topic).Inc()
 			remade(errRemade)
 			return
 		}

@@ -110,7 +110,8 @@ func (s *session) run(ctx context.Context) error {
 	}
 	s.polled.Done()
 	if !s.await(s.work, func() bool { return s.records == 0 }) {
-		s.log.Warn("Kafka messages in hand are left to the next who consume them", "in_flight", s.inFlight())
+		left, _ := s.inFlight()
+		s.log.Warn("Kafka messages in hand are left to the next who consume them", "in_flight", left)
 	}
 	stop()
 	wg.Wait()
@@ -167,7 +168,7 @@ func (s *session) take(topicID uuid.UUID, fetched kgo.FetchPartition) {
 }
 
 func (s *session) takeOne(rec *kgo.Record) {
-	s.counters.received.Add(1)
+	s.metrics.received.WithLabelValues(s.topic).Inc()
 	at := []any{"topic", rec.Topic, "partition", rec.Partition, "offset", rec.Offset}
 	now := s.cfg.Now()
 	r, err := understand(s.decode, rec, s.topicID, now)
@@ -244,10 +245,10 @@ func (s *session) await(ctx context.Context, ok func() bool) bool {
 	}
 }
 
-func (s *session) inFlight() int {
+func (s *session) inFlight() (records, bytes int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.records
+	return s.records, s.bytes
 }
 
 // fetchFailed says what is wrong with a partition or the group; the client tries again by itself.

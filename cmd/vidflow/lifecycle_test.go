@@ -89,6 +89,21 @@ func (r *running) probe(path string) (int, process.Readiness) {
 	return resp.StatusCode, readiness
 }
 
+// metrics are what Prometheus would collect.
+func (r *running) metrics() string {
+	r.t.Helper()
+	resp, err := http.Get("http://" + r.until(`"ops_addr":"([^"]+)"`)[1] + "/metrics")
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil || resp.StatusCode != http.StatusOK {
+		r.t.Fatalf("/metrics: %d %v %s", resp.StatusCode, err, body)
+	}
+	return string(body)
+}
+
 func TestProcesses_wait_for_what_is_away(t *testing.T) {
 	t.Parallel()
 	for command, needs := range map[string]struct{ required, optional []string }{
@@ -149,6 +164,15 @@ func TestProcesses_run_together(t *testing.T) {
 	for _, check := range readiness.Checks {
 		if got, want := check.Required, check.Part == "starter" && check.Name == "Postgres"; got != want {
 			t.Errorf("%s of %s: required is %t, want %t", check.Name, check.Part, got, want)
+		}
+	}
+	metrics := r.metrics()
+	for _, name := range []string{
+		"go_goroutines", "process_resident_memory_bytes", "vidflow_build_info{", "vidflow_bridge_received_total{",
+		"vidflow_bridge_records_in_flight{", "vidflow_worker_missing_videos_total{",
+	} {
+		if !strings.Contains(metrics, "\n"+name) {
+			t.Errorf("/metrics has no %s", name)
 		}
 	}
 	r.stop()

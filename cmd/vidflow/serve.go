@@ -8,6 +8,9 @@ import (
 	"log/slog"
 	"slices"
 
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+
 	"github.com/codeendelea/vidflow/internal/config"
 	"github.com/codeendelea/vidflow/internal/process"
 )
@@ -29,7 +32,9 @@ func execute(ctx context.Context, l *commandLine, cfg *config.Config, log *slog.
 }
 
 // openers make a part of each process; none connects yet. The closers are to be used with an error too.
-var openers = map[config.Command]func(context.Context, *config.Config, *slog.Logger) (process.Part, closers, error){
+var openers = map[config.Command]func(
+	context.Context, *config.Config, prometheus.Registerer, *slog.Logger,
+) (process.Part, closers, error){
 	config.Worker:      openWorker,
 	config.Starter:     openStarter,
 	config.KafkaBridge: openBridge,
@@ -39,9 +44,11 @@ var openers = map[config.Command]func(context.Context, *config.Config, *slog.Log
 func serve(ctx context.Context, processes []config.Command, cfg *config.Config, log *slog.Logger) error {
 	b := buildInfo()
 	log.Info("vidflow starts", "version", b.Version, "revision", b.Revision, "processes", processes)
+	metrics := newMetrics(b)
 	ops, err := process.NewOps(ctx, process.OpsOptions{
 		Addr:     cfg.Process.OpsAddr,
 		Profiles: cfg.Process.PPROF,
+		Metrics:  metrics,
 		Redact:   cfg.Redactor().Redact,
 		Log:      log,
 	})
@@ -53,7 +60,7 @@ func serve(ctx context.Context, processes []config.Command, cfg *config.Config, 
 	var parts []process.Part
 	for _, command := range processes {
 		// The clients outlive ctx: they serve what is in hand when it is cancelled.
-		part, opened, err := openers[command](context.WithoutCancel(ctx), cfg, log.With("process", string(command)))
+		part, opened, err := openers[command](context.WithoutCancel(ctx), cfg, metrics, log.With("process", string(command)))
 		all = append(all, opened...)
 		if err != nil {
 			all.close()
@@ -66,6 +73,20 @@ func serve(ctx context.Context, processes []config.Command, cfg *config.Config, 
 		all.close()
 	}
 	return err
+}
+
+// newMetrics is the registry of this operating-system process: all parts that run in it register here what they count.
+func newMetrics(b build) *prometheus.Registry {
+	metrics := prometheus.NewRegistry()
+	metrics.MustRegister(
+		collectors.NewGoCollector(),
+		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "vidflow_build_info", Help: "Always 1; the labels say what runs.",
+			ConstLabels: prometheus.Labels{"version": b.Version, "revision": b.Revision},
+		}, func() float64 { return 1 }),
+	)
+	return metrics
 }
 
 // closers close what was opened, the last first.

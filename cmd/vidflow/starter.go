@@ -6,6 +6,8 @@ import (
 	"net"
 	"strconv"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/codeendelea/vidflow/internal/config"
 	"github.com/codeendelea/vidflow/internal/kafka"
 	"github.com/codeendelea/vidflow/internal/process"
@@ -14,7 +16,9 @@ import (
 
 // openStarter opens what the API and its relay need, and builds them. Only the database is required: the API has to
 // survive an outage of everything else.
-func openStarter(ctx context.Context, cfg *config.Config, log *slog.Logger) (process.Part, closers, error) {
+func openStarter(
+	ctx context.Context, cfg *config.Config, _ prometheus.Registerer, log *slog.Logger,
+) (process.Part, closers, error) {
 	var opened closers
 	store, err := openPostgres(ctx, cfg.Database, config.Starter)
 	if err != nil {

@@ -2,8 +2,10 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"go.temporal.io/sdk/client"
 
 	"github.com/codeendelea/vidflow/activities"
@@ -15,7 +17,9 @@ import (
 )
 
 // openWorker opens what the worker needs, and builds it. It cannot do its work without any of it.
-func openWorker(ctx context.Context, cfg *config.Config, log *slog.Logger) (process.Part, closers, error) {
+func openWorker(
+	ctx context.Context, cfg *config.Config, metrics prometheus.Registerer, log *slog.Logger,
+) (process.Part, closers, error) {
 	var opened closers
 	temporal, err := dialTemporal(cfg.Temporal, log)
 	if err != nil {
@@ -43,6 +47,10 @@ func openWorker(ctx context.Context, cfg *config.Config, log *slog.Logger) (proc
 	}
 	opened.add(reader.Close)
 
+	onMissing, err := countMissing(metrics)
+	if err != nil {
+		return process.Part{}, opened, err
+	}
 	deps := activities.Deps{Store: store, Records: reader, Transcripts: storage, Requests: producer}
 	return process.Part{
 		Name: string(config.Worker),
@@ -54,10 +62,27 @@ func openWorker(ctx context.Context, cfg *config.Config, log *slog.Logger) (proc
 			kafkaCheck("Kafka reader", reader, cfg.Kafka.ConsumeTopic, true),
 		},
 		Run: func(ctx context.Context) error {
-			steps := activities.New(deps, activitiesConfig(cfg, knowsSearchAttributes(ctx, temporal, cfg.Temporal, log)), log)
+			settings := activitiesConfig(cfg, knowsSearchAttributes(ctx, temporal, cfg.Temporal, log))
+			settings.OnMissing = onMissing
+			steps := activities.New(deps, settings, log)
 			return worker.New(temporal, steps, worker.Config{StopTimeout: cfg.Process.ShutdownTimeout}, log).Run(ctx)
 		},
 	}, opened, nil
+}
+
+// countMissing counts the runs that find no video: results for videos that are unknown or deleted.
+func countMissing(metrics prometheus.Registerer) (func(workflows.Missing), error) {
+	missing := prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "vidflow_worker_missing_videos_total",
+		Help: "Times that a run looked for its video and found none, by why. A run looks twice for one that is unknown.",
+	}, []string{"reason"})
+	for _, why := range []workflows.Missing{workflows.Unknown, workflows.Deleted} {
+		missing.WithLabelValues(string(why))
+	}
+	if err := metrics.Register(missing); err != nil {
+		return nil, fmt.Errorf("register the metrics of the worker: %w", err)
+	}
+	return func(why workflows.Missing) { missing.WithLabelValues(string(why)).Inc() }, nil
 }
 
 func activitiesConfig(cfg *config.Config, searchAttributes bool) activities.Config {

@@ -11,6 +11,9 @@ import (
 	"net/http/pprof"
 	"sync"
 	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
 )
 
 // How readiness is found out: each check has readyTimeout, all run at once, and the answer stands for readyFor, so that
@@ -20,6 +23,9 @@ const (
 	readyFor     = 2 * time.Second
 )
 
+// metricsTimeout bounds one answer of /metrics.
+const metricsTimeout = 10 * time.Second
+
 // OpsOptions of NewOps.
 type OpsOptions struct {
 	// Addr to listen at, host:port. Everything here is for operators: it belongs on an address that the world does not
@@ -27,12 +33,15 @@ type OpsOptions struct {
 	Addr string
 	// Profiles serves /debug/pprof/.
 	Profiles bool
+	// Metrics are served at /metrics, for Prometheus to collect; nil serves none.
+	Metrics prometheus.Gatherer
 	// Redact takes secrets out of the errors of checks; nil takes out none.
 	Redact func(string) string
 	Log    *slog.Logger
 }
 
 // Ops answers probes: /healthz, which depends on nothing, and /readyz, which names the state of each thing that is needed.
+// Beside them it serves /metrics.
 type Ops struct {
 	o      OpsOptions
 	addr   string
@@ -59,6 +68,13 @@ func NewOps(ctx context.Context, o OpsOptions) (*Ops, error) {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", ops.healthz)
 	mux.HandleFunc("GET /readyz", ops.readyz)
+	if o.Metrics != nil {
+		mux.Handle("GET /metrics", promhttp.HandlerFor(o.Metrics, promhttp.HandlerOpts{
+			ErrorLog:      slog.NewLogLogger(o.Log.Handler(), slog.LevelWarn),
+			ErrorHandling: promhttp.ContinueOnError, // what can be told is told
+			Timeout:       metricsTimeout,
+		}))
+	}
 	if o.Profiles {
 		mux.HandleFunc("GET /debug/pprof/", pprof.Index)
 		mux.HandleFunc("GET /debug/pprof/cmdline", pprof.Cmdline)

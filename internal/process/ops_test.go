@@ -14,6 +14,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
+	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/codeendelea/vidflow/internal/process"
 )
@@ -278,5 +279,19 @@ func TestNewOps_names_a_port_that_is_taken(t *testing.T) {
 	_, err := process.NewOps(t.Context(), process.OpsOptions{Addr: first.Addr(), Log: slog.New(slog.DiscardHandler)})
 	if err == nil || !strings.Contains(err.Error(), "OPS_ADDR "+first.Addr()) {
 		t.Errorf("got %v, want an error that names OPS_ADDR and %s", err, first.Addr())
+	}
+}
+
+func TestOps_metrics(t *testing.T) {
+	t.Parallel()
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "answer"}, func() float64 { return 42 }))
+	ops := startOps(t, process.OpsOptions{Metrics: registry})
+	status, body := get(t, ops, "/metrics")
+	if status != http.StatusOK || !strings.Contains(body, "answer 42\n") {
+		t.Errorf("got %d %s", status, body)
+	}
+	if status, _ := get(t, startOps(t, process.OpsOptions{}), "/metrics"); status != http.StatusNotFound {
+		t.Errorf("without metrics: got %d, want 404", status)
 	}
 }
