@@ -83,6 +83,38 @@ func TestFollow(t *testing.T) {
 		equal(t, "compression", got.Compression.State, contract.GivenUp)
 		equal(t, "error", *got.Compression.LastError, "it never came")
 	})
+	t.Run("with dead letters", func(t *testing.T) {
+		id := w.create()
+		before := follow(id).Revision
+		at := time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC)
+		letters := []postgres.DeadLetter{
+			{
+				Origin: contract.NewPosition(uuid.New(), 0, 1, at, at), Topic: "finish_compress", Track: contract.CompressionTrack,
+				VideoID: id, Class: contract.ClassURL, Reason: "the URL is none", Letter: "0/1", DiedAt: at,
+			},
+			{
+				Origin: contract.NewPosition(uuid.New(), 0, 1, at, at), Topic: "update_transcribe", Track: contract.TranscriptionTrack,
+				VideoID: id, Class: contract.ClassJSON, Reason: "not JSON", Letter: "0/9", DiedAt: at.Add(time.Second),
+			},
+		}
+		sent := []postgres.Redriven{{Origin: letters[0].Origin, VideoID: id, Letters: []string{"0/1"}, At: at}}
+		if err := w.db.Store.RecordDeadLetters(t.Context(), letters, sent); err != nil {
+			t.Fatal(err)
+		}
+		want := starter.DeadLettersView{Count: 2, Open: 1, Latest: &starter.LatestDeadLetterView{
+			Track: contract.TranscriptionTrack, Class: "json", Reason: "not JSON", At: at.Add(time.Second),
+		}}
+		got := follow(id)
+		equal(t, "dead letters", got.DeadLetters, want)
+		if got.Revision <= before {
+			t.Errorf("revision %d after %d", got.Revision, before)
+		}
+		for _, v := range w.pages(w.course, "", func() {}) {
+			if v.ID == id.String() {
+				equal(t, "dead letters in the list", v.Pipeline.DeadLetters, want)
+			}
+		}
+	})
 	t.Run("deleted", func(t *testing.T) {
 		id := w.create()
 		w.call(http.MethodDelete, "/api/videos/"+id.String(), w.owner(), nil).expect(t, http.StatusNoContent)

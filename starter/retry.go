@@ -74,11 +74,11 @@ func (s *Starter) retry(ctx context.Context, in *retryInput) (*retryOutput, erro
 
 	out := &retryOutput{Location: pipelinePath(id), Body: RetryAnswer{
 		Success: true, Message: "The transcription is asked for again.",
-		Data: RetryView{ID: id.String(), Ask: retried.Ask, Pipeline: viewPipeline(v.Pipeline)},
+		Data: RetryView{ID: id.String(), Ask: retried.Ask, Pipeline: viewPipeline(v)},
 	}}
 	// The retry is done, so what the database said before it is a lesser answer than none at all would be.
 	if v, err := s.store.Video(ctx, id); err == nil {
-		out.Body.Data.Pipeline = viewPipeline(v.Pipeline)
+		out.Body.Data.Pipeline = viewPipeline(v)
 	}
 	return out, nil
 }

@@ -45,6 +45,7 @@ type PipelineView struct {
 	UpdatedAt     *time.Time        `json:"updated_at" doc:"When anything last changed; null for a video that was created elsewhere and that no result has come for."`
 	Transcription TranscriptionView `json:"transcription"`
 	Compression   CompressionView   `json:"compression"`
+	DeadLetters   DeadLettersView   `json:"dead_letters" doc:"Results that came for the video and could not be understood."`
 }
 
 // TranscriptionView is the track that asks for a transcript and stores it.
@@ -69,6 +70,21 @@ type CompressionView struct {
 	LastErrorAt *time.Time          `json:"last_error_at"`
 }
 
+// DeadLettersView says that results came which could not be understood.
+type DeadLettersView struct {
+	Count  int                   `json:"count" doc:"How many, of the last 90 days; 1000 stands for more too."`
+	Open   int                   `json:"open" doc:"How many of them were neither sent back to be tried again nor overtaken by a result that was applied."`
+	Latest *LatestDeadLetterView `json:"latest" doc:"The last one; null when there is none."`
+}
+
+// LatestDeadLetterView is the last result that could not be understood.
+type LatestDeadLetterView struct {
+	Track  contract.Track `json:"track" enum:"transcription,compression"`
+	Class  string         `json:"class" doc:"no_value, no_key, video_id, json, schema, numbers, bounds or url."`
+	Reason string         `json:"reason" doc:"A sentence."`
+	At     time.Time      `json:"at" doc:"When it was found out."`
+}
+
 // viewVideo shows a video whose row is there.
 func viewVideo(l postgres.Loaded) VideoView {
 	v := l.Video
@@ -76,17 +92,19 @@ func viewVideo(l postgres.Loaded) VideoView {
 		ID: v.ID.String(), CourseID: v.CourseID, Title: v.Title, Description: v.Description,
 		CameraVideoURL: v.CameraVideoURL, ThumbnailURL: v.ThumbnailURL, SnapshotURL: v.SnapshotURL,
 		EventURL: v.EventURL, TranscriptURL: v.TranscriptURL, Level: v.Level, IsPublic: v.IsPublic,
-		CreatedAt: v.CreatedAt.UTC(), Pipeline: viewPipeline(l.Pipeline),
+		CreatedAt: v.CreatedAt.UTC(), Pipeline: viewPipeline(l),
 	}
 }
 
-// viewPipeline shows nil, a video that was created elsewhere and of which nothing is known, as untracked.
-func viewPipeline(p *contract.Pipeline) PipelineView {
+// viewPipeline shows a video that was created elsewhere and of which nothing is known as untracked.
+func viewPipeline(l postgres.Loaded) PipelineView {
+	p := l.Pipeline
 	if p == nil {
 		return PipelineView{
 			State:         postgres.StateOf(nil),
 			Transcription: TranscriptionView{State: contract.Untracked},
 			Compression:   CompressionView{State: contract.Untracked},
+			DeadLetters:   viewDeadLetters(l.DeadLetters),
 		}
 	}
 	view := PipelineView{
@@ -100,9 +118,18 @@ func viewPipeline(p *contract.Pipeline) PipelineView {
 			State: p.Compression.State, Since: utc(&p.Compression.Since), DoneAt: utc(p.Compression.DoneAt),
 			LastError: p.Compression.LastError, LastErrorAt: utc(p.Compression.LastErrorAt),
 		},
+		DeadLetters: viewDeadLetters(l.DeadLetters),
 	}
 	if s := p.Transcription.Summary; s != nil {
 		view.Transcription.Language, view.Transcription.Duration, view.Transcription.Words = s.Language, &s.Duration, &s.Words
+	}
+	return view
+}
+
+func viewDeadLetters(d postgres.DeadLetters) DeadLettersView {
+	view := DeadLettersView{Count: d.Count, Open: d.Open}
+	if l := d.Latest; l != nil {
+		view.Latest = &LatestDeadLetterView{Track: l.Track, Class: l.Class, Reason: l.Reason, At: l.DiedAt.UTC()}
 	}
 	return view
 }

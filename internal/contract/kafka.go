@@ -33,3 +33,14 @@ const (
 	HeaderSize   = "vidflow-size"   // of the value left out, in bytes, decimal
 	HeaderSHA256 = "vidflow-sha256" // of the value left out, hexadecimal
 )
+
+// Headers of records in a dead-letter topic that are no dead letters; whoever reads letters passes over these.
+const (
+	// HeaderRedriven is on a receipt, which says that letters of one origin were sent back to their topic. Its value is the
+	// letters' partitions and offsets in the dead-letter topic, "0/12 0/15"; the headers of the origin are beside it.
+	HeaderRedriven = "vidflow-redriven"
+	// HeaderRedrivenTo is on a receipt as well: the partition and offset in the origin's topic that the record got.
+	HeaderRedrivenTo = "vidflow-redriven-to"
+	// HeaderCheck is on a record that `vidflow kafka check` wrote, to read it back.
+	HeaderCheck = "vidflow-check"
+)

@@ -53,6 +53,7 @@ var needs = []struct {
 	{"pipeline.claims", "SELECT, INSERT, UPDATE, DELETE", nil},
 	{"pipeline.intents", "SELECT, INSERT, UPDATE, DELETE", nil},
 	{"pipeline.idempotency_keys", "SELECT, INSERT, UPDATE, DELETE", nil},
+	{"pipeline.dead_letters", "SELECT, INSERT, UPDATE, DELETE", nil},
 	{versionTable, "SELECT", nil},
 }
 

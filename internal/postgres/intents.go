@@ -97,8 +97,8 @@ func (s *Store) Backlog(ctx context.Context) (Backlog, error) {
 	return b, wrap(err, "count the intents")
 }
 
-// Sweep removes claims that have run out and idempotency keys past KeyLifetime, at most limit of each, and answers with
-// how many it removed. Several may sweep at once.
+// Sweep removes claims that have run out, idempotency keys past KeyLifetime and dead letters past DeadLetterLifetime, at
+// most limit of each, and answers with how many it removed. Several may sweep at once.
 func (s *Store) Sweep(ctx context.Context, limit int) (removed int, err error) {
 	ctx, cancel := s.bound(ctx)
 	defer cancel()
@@ -116,5 +116,13 @@ func (s *Store) Sweep(ctx context.Context, limit int) (removed int, err error) {
 	if err != nil {
 		return 0, wrap(err, "sweep idempotency keys")
 	}
-	return int(claims.RowsAffected() + keys.RowsAffected()), nil
+	letters, err := s.pool.Exec(ctx, `
+		delete from pipeline.dead_letters where origin in (
+			select origin from pipeline.dead_letters
+			where died_at < now() - make_interval(secs => $2::float8)
+			limit $1::int for update skip locked)`, limit, DeadLetterLifetime.Seconds())
+	if err != nil {
+		return 0, wrap(err, "sweep dead letters")
+	}
+	return int(claims.RowsAffected() + keys.RowsAffected() + letters.RowsAffected()), nil
 }

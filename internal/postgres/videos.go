@@ -3,6 +3,7 @@ package postgres
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"time"
 
@@ -17,6 +18,8 @@ type Loaded struct {
 	Video *contract.Video
 	// Pipeline is nil when the video was never known here. Its DeletedAt is set for a deleted one.
 	Pipeline *contract.Pipeline
+	// DeadLetters are results that came for the video and could not be understood; of a video that is there alone.
+	DeadLetters DeadLetters
 }
 
 // Gone reports whether nothing is to be done for the video: its row is not there or it is deleted.
@@ -95,19 +98,20 @@ func (s *Store) load(ctx context.Context, id contract.VideoID) (Loaded, error) {
 }
 
 const selectVideo = `
-	select ` + videoColumns + `, ` + pipelineColumns + `
+	select ` + videoColumns + `, ` + pipelineColumns + `, ` + letterColumns + `
 	from (select $1::uuid as id) wanted
 	left join public.videos v on v.id = wanted.id
-	left join pipeline.videos p on p.video_id = wanted.id`
+	left join pipeline.videos p on p.video_id = wanted.id` + joinLetters
 
 func scanLoaded(row pgx.Row) (Loaded, error) {
 	var v videoRow
 	var p pipelineRow
-	if err := row.Scan(append(v.dest(), p.dest()...)...); err != nil {
+	var l letterRow
+	if err := row.Scan(slices.Concat(v.dest(), p.dest(), l.dest())...); err != nil {
 		return Loaded{}, err
 	}
 	pipeline, err := p.pipeline()
-	return Loaded{Video: v.video(), Pipeline: pipeline}, err
+	return Loaded{Video: v.video(), Pipeline: pipeline, DeadLetters: l.letters()}, err
 }
 
 // track gives a video that was created elsewhere its row in the pipeline.
@@ -174,9 +178,9 @@ func (s *Store) CourseVideos(ctx context.Context, q ListQuery) ([]Loaded, *Curso
 }
 
 const selectCourseVideos = `
-	select ` + videoColumns + `, ` + pipelineColumns + `
+	select ` + videoColumns + `, ` + pipelineColumns + `, ` + letterColumns + `
 	from public.videos v
-	left join pipeline.videos p on p.video_id = v.id
+	left join pipeline.videos p on p.video_id = v.id` + joinLetters + `
 	where v.course_id = $1::uuid and p.deleted_at is null
 		and ($2::timestamptz is null or (` + createdAt + `, v.id) < ($2::timestamptz, $3::uuid))
 		and ($4::text = '' or pipeline.overall(p.transcription_state, p.compression_state) = any(string_to_array($4::text, ',')))
