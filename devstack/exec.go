@@ -25,6 +25,8 @@ import (
 type execCmd struct {
 	Logs    bool     `help:"Show what the servers log."`
 	Keep    bool     `help:"Keep the folder with the servers' state and logs, and say where it is."`
+	Kafka   string   `help:"The broker: embedded, or apache, the real Apache Kafka (needs java and mvn)." enum:"embedded,apache" default:"embedded" placeholder:"NAME"`
+	Pooler  bool     `help:"Put PgBouncer before Postgres, in transaction mode (needs pgbouncer)."`
 	Binary  string   `help:"The vidflow binary that tests start; VIDFLOW_TEST_BINARY for the command." env:"VIDFLOW_TEST_BINARY" type:"path" placeholder:"PATH"`
 	Command []string `arg:"" passthrough:"" help:"The command and its arguments."`
 }
@@ -58,7 +60,9 @@ func (c *execCmd) Run(sig *interrupts) (err error) {
 	if c.Logs {
 		log = os.Stderr
 	}
-	servers, err := stack.New(stack.Config{Dir: dir, Ports: block, Disposable: true, Log: log, Note: note})
+	servers, err := stack.New(stack.Config{
+		Dir: dir, Ports: block, Disposable: true, Log: log, Note: note, ApacheKafka: c.Kafka == "apache", Pooler: c.Pooler,
+	})
 	if err != nil {
 		return err
 	}

@@ -17,10 +17,11 @@ import (
 type Servers interface {
 	StartServer(ctx context.Context, name string) error
 	StopServer(ctx context.Context, name string) error
+	KillServer(ctx context.Context, name string) error
 }
 
-// Serve answers POST /start?server=NAME and POST /stop?server=NAME on l until ctx is cancelled. Both answer once it is
-// done: after a stop the server's port is closed, after a start it serves.
+// Serve answers POST /start?server=NAME, POST /stop?server=NAME and POST /kill?server=NAME on l until ctx is cancelled.
+// All answer once it is done: after a stop or a kill the server's port is closed, after a start it serves.
 func Serve(ctx context.Context, l net.Listener, servers Servers) error {
 	server := &http.Server{Handler: handler(servers), ReadHeaderTimeout: 5 * time.Second}
 	closed := make(chan struct{})
@@ -54,6 +55,7 @@ func handler(servers Servers) http.Handler {
 	}
 	mux.HandleFunc("POST /start", act(servers.StartServer))
 	mux.HandleFunc("POST /stop", act(servers.StopServer))
+	mux.HandleFunc("POST /kill", act(servers.KillServer))
 	return mux
 }
 
@@ -67,6 +69,9 @@ func (c Client) StartServer(ctx context.Context, name string) error {
 
 // StopServer stops a server and returns once its port is closed. Its state is kept.
 func (c Client) StopServer(ctx context.Context, name string) error { return c.post(ctx, "stop", name) }
+
+// KillServer ends a server as a power cut would. Only servers that are processes of their own can be killed.
+func (c Client) KillServer(ctx context.Context, name string) error { return c.post(ctx, "kill", name) }
 
 func (c Client) post(ctx context.Context, action, name string) error {
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, c.URL+"/"+action+"?server="+url.QueryEscape(name), nil)

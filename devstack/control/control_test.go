@@ -22,6 +22,8 @@ func (f *fakeServers) StartServer(_ context.Context, name string) error {
 
 func (f *fakeServers) StopServer(_ context.Context, name string) error { return f.call("stop " + name) }
 
+func (f *fakeServers) KillServer(_ context.Context, name string) error { return f.call("kill " + name) }
+
 func (f *fakeServers) call(what string) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -44,13 +46,13 @@ func TestControl(t *testing.T) {
 	go func() { served <- Serve(ctx, l, &servers) }()
 	client := Client{URL: "http://" + l.Addr().String()}
 
-	if err := errors.Join(client.StopServer(ctx, "kafka"), client.StartServer(ctx, "kafka")); err != nil {
+	if err := errors.Join(client.StopServer(ctx, "kafka"), client.StartServer(ctx, "kafka"), client.KillServer(ctx, "kafka")); err != nil {
 		t.Error(err)
 	}
 	if err := client.StopServer(ctx, "unknown"); err == nil || !strings.Contains(err.Error(), "there is no server") {
 		t.Errorf("got %v, want the stack's own words", err)
 	}
-	if diff := cmp.Diff([]string{"stop kafka", "start kafka", "stop unknown"}, servers.calls); diff != "" {
+	if diff := cmp.Diff([]string{"stop kafka", "start kafka", "kill kafka", "stop unknown"}, servers.calls); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 

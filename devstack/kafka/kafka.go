@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"net"
 	"sync"
 
 	"github.com/twmb/franz-go/pkg/kfake"
@@ -19,6 +20,11 @@ type Config struct {
 	// Topics are made where they do not exist, each with Partitions partitions. Nothing else is ever created by itself.
 	Topics     []string
 	Partitions int32
+	// Advertised is the address, host:port, that clients are told to connect to, such as that of a proxy; the broker's
+	// own when empty.
+	Advertised string
+	// Sync has everything on disk before it is acknowledged, so that a broker that is killed loses nothing of it.
+	Sync bool
 	// MaxMessageBytes is the largest batch of records the broker takes; 0 means Kafka's own default of 1 MiB.
 	MaxMessageBytes int
 	// Log takes the broker's own messages.
@@ -56,6 +62,12 @@ func (s *Server) Start(context.Context) error {
 			"message.max.bytes": fmt.Sprint(s.cfg.MaxMessageBytes),
 		}))
 	}
+	if s.cfg.Advertised != "" {
+		opts = append(opts, kfake.ListenFn(advertise(s.cfg.Advertised)))
+	}
+	if s.cfg.Sync {
+		opts = append(opts, kfake.SyncWrites())
+	}
 	cluster, err := kfake.NewCluster(opts...)
 	if err != nil {
 		return fmt.Errorf("start Kafka: %w", err)
@@ -74,3 +86,26 @@ func (s *Server) Stop(context.Context) error {
 	}
 	return nil
 }
+
+// advertise listens like net.Listen, but says of itself that it listens at another address, which is what the broker
+// tells its clients.
+func advertise(elsewhere string) func(network, address string) (net.Listener, error) {
+	return func(network, address string) (net.Listener, error) {
+		addr, err := net.ResolveTCPAddr(network, elsewhere)
+		if err != nil {
+			return nil, err
+		}
+		l, err := net.Listen(network, address)
+		if err != nil {
+			return nil, err
+		}
+		return advertised{Listener: l, addr: addr}, nil
+	}
+}
+
+type advertised struct {
+	net.Listener
+	addr net.Addr
+}
+
+func (a advertised) Addr() net.Addr { return a.addr }

@@ -146,6 +146,23 @@ func probe(addr string) error {
 	return l.Close()
 }
 
+// Unused finds n consecutive ports that are free, outside of what Free hands out and of the range from which the system
+// takes ports for outgoing connections. They are for servers that are not part of every stack.
+func Unused(n int) (first int, err error) {
+	const lowest, highest, attempts = 12000, 18000, 200
+	for range attempts {
+		first := lowest + rand.IntN((highest-lowest)/n)*n
+		free := true
+		for port := first; port < first+n && free; port++ {
+			free = probe(net.JoinHostPort("127.0.0.1", strconv.Itoa(port))) == nil
+		}
+		if free {
+			return first, nil
+		}
+	}
+	return 0, fmt.Errorf("found no %d consecutive free ports between %d and %d", n, lowest, highest)
+}
+
 // Free finds a block that is free, below the range from which the system hands out ports for outgoing connections. The
 // port of Control is returned open, which keeps another caller of Free away from the block for as long as it is.
 func Free() (Block, net.Listener, error) {

@@ -82,3 +82,17 @@ func TestEachServiceHasAName(t *testing.T) {
 		}
 	}
 }
+
+func TestUnused(t *testing.T) {
+	t.Parallel()
+	const n = 5
+	first, err := Unused(n)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for port := first; port < first+n; port++ {
+		if err := probe(fmt.Sprintf("127.0.0.1:%d", port)); err != nil {
+			t.Errorf("port %d: %v", port, err)
+		}
+	}
+}

@@ -32,6 +32,9 @@ const (
 	topicTranscribed = "update_transcribe"
 	topicCompressed  = "finish_compress"
 	maxMessageBytes  = 10 << 20
+
+	groupTranscription = "codeendelea-transcription-consumer"
+	groupCompression   = "codeendelea-compression-consumer"
 )
 
 func topics() []string {
@@ -58,31 +61,35 @@ func (s *Stack) temporalConfig() string { return filepath.Join(s.cfg.Dir, "tempo
 // Environment is what the processes of vidflow need to use the stack: the variables of the contract, as in production.
 func (s *Stack) Environment() envfile.Vars {
 	p := s.cfg.Ports
-	return envfile.Vars{
-		{Name: "KAFKA_BROKERS", Value: p.Addr(ports.Kafka), Note: "Kafka"},
-		{Name: "KAFKA_SSL", Value: "false"},
+	return append(s.kafka.environment(), envfile.Vars{
 		{Name: "TEMPORAL_ADDRESS", Value: p.Addr(ports.TemporalGRPC), Note: "Temporal"},
 		{Name: "TEMPORAL_NAMESPACE", Value: Namespace},
 		{Name: "TEMPORAL_CONFIG_FILE", Value: s.temporalConfig(), Note: "Empty, so that a profile of your own changes nothing here"},
 		{
 			Name:  "DATABASE_URL",
-			Value: postgres.URL(p.Port(ports.Postgres), Role, RolePassword, Database),
+			Value: postgres.URL(s.databasePort(), Role, RolePassword, Database),
 			Note:  "Postgres, as the least-privilege role that vidflow logs in as",
 		},
 		{Name: "SUPABASE_URL", Value: p.URL(ports.Storage), Note: "Storage"},
 		{Name: "SUPABASE_SERVICE_KEY", Value: s.storageKey},
 		{Name: "JWT_SECRET", Value: JWTSecret, Note: "The API"},
-	}
+	}...)
 }
 
 // TestEnvironment is what tests get beside Environment.
 func (s *Stack) TestEnvironment() envfile.Vars {
 	p := s.cfg.Ports
-	return envfile.Vars{
+	vars := envfile.Vars{
 		{Name: "VIDFLOW_TEST_POSTGRES_URL", Value: s.postgres.URL("postgres"), Note: "Postgres, as superuser"},
 		{Name: "VIDFLOW_TEST_STORAGE_CONTROL", Value: p.URL(ports.StorageControl), Note: "Orders faults of the storage"},
 		{Name: "VIDFLOW_TEST_STORAGE_SECRET_KEY", Value: StorageSecretKey},
 		{Name: "VIDFLOW_TEST_CONTROL", Value: p.URL(ports.Control), Note: "Stops and starts servers"},
 		{Name: "VIDFLOW_TEST_TEMPORAL_UI", Value: p.URL(ports.TemporalUI)},
 	}
+	if s.pooler != nil {
+		vars = append(vars, envfile.Var{
+			Name: "VIDFLOW_TEST_POOLER", Value: s.pooler.Addr(), Note: "Logins other than the superuser's go through it",
+		})
+	}
+	return append(vars, s.kafka.testEnvironment()...)
 }

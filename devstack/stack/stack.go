@@ -14,7 +14,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
-	"github.com/codeendelea/vidflow/devstack/kafka"
+	"github.com/codeendelea/vidflow/devstack/pgbouncer"
 	"github.com/codeendelea/vidflow/devstack/ports"
 	"github.com/codeendelea/vidflow/devstack/postgres"
 	"github.com/codeendelea/vidflow/devstack/storage"
@@ -27,6 +27,7 @@ const (
 	Kafka    = "kafka"
 	Postgres = "postgres"
 	Storage  = "storage"
+	Pooler   = "pgbouncer"
 )
 
 // Partitions of each topic: several, so that order across partitions is never taken for granted.
@@ -37,8 +38,16 @@ type Config struct {
 	// Dir keeps all state; made where it does not exist.
 	Dir   string
 	Ports ports.Block
+	// ApacheKafka has the real Apache Kafka in the place of the embedded broker.
+	ApacheKafka bool
+	// Pooler puts PgBouncer before Postgres, in transaction mode, for all but the superuser.
+	Pooler bool
 	// Disposable state need not survive a crash of the machine.
 	Disposable bool
+	// AdvertisedKafka is the address that the broker tells its clients; its own when empty. SyncKafka has it acknowledge
+	// only what is on disk.
+	AdvertisedKafka string
+	SyncKafka       bool
 	// Log takes the lines of the servers that do not write to files of their own.
 	Log io.Writer
 	// Note tells the user what takes long; may be nil.
@@ -61,6 +70,8 @@ type Stack struct {
 	cfg        Config
 	servers    []named
 	postgres   *postgres.Server
+	kafka      broker
+	pooler     *pgbouncer.Server // nil when there is none
 	storageKey string
 }
 
@@ -81,20 +92,18 @@ func New(cfg Config) (*Stack, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make the key of the storage: %w", err)
 	}
+	broker, err := newBroker(cfg, log(Kafka))
+	if err != nil {
+		return nil, err
+	}
 	s := &Stack{
 		cfg:        cfg,
 		postgres:   pg,
+		kafka:      broker,
 		storageKey: key,
 		servers: []named{
 			{Postgres, pg},
-			{Kafka, kafka.New(kafka.Config{
-				Dir:             filepath.Join(cfg.Dir, "kafka"),
-				Port:            cfg.Ports.Port(ports.Kafka),
-				Topics:          topics(),
-				Partitions:      Partitions,
-				MaxMessageBytes: maxMessageBytes,
-				Log:             cfg.Log,
-			})},
+			{Kafka, broker},
 			{Storage, &storageServer{
 				cfg: storage.Config{
 					Dir:           filepath.Join(cfg.Dir, "storage"),
@@ -118,6 +127,11 @@ func New(cfg Config) (*Stack, error) {
 				LogFile:          log(Temporal),
 			})},
 		},
+	}
+	if cfg.Pooler {
+		if err := s.addPooler(log(Pooler)); err != nil {
+			return nil, err
+		}
 	}
 	return s, os.WriteFile(s.temporalConfig(), nil, 0o644)
 }
@@ -161,12 +175,25 @@ func (s *Stack) StopServer(ctx context.Context, name string) error {
 	return server.Stop(ctx)
 }
 
+// KillServer ends one server as a power cut would, where it is a process of its own; its state is kept.
+func (s *Stack) KillServer(_ context.Context, name string) error {
+	server, err := s.server(name)
+	if err != nil {
+		return err
+	}
+	victim, ok := server.(interface{ Kill() error })
+	if !ok {
+		return fmt.Errorf("%s is no process of its own and cannot be killed", name)
+	}
+	return victim.Kill()
+}
+
 func (s *Stack) server(name string) (Server, error) {
 	i := slices.IndexFunc(s.servers, func(n named) bool { return n.name == name })
 	if i < 0 {
 		return nil, fmt.Errorf("there is no server %q", name)
 	}
-	return s.servers[i], nil
+	return s.servers[i].Server, nil
 }
 
 // Remove deletes the state of a stopped stack.
