@@ -233,7 +233,7 @@ func TestAway(t *testing.T) {
 		{"nobody listens", "postgres://vidflow:s3cr3t%2Fpa%25ss%3Awo%40rd@" + nobody + "/postgres", false, "connect"},
 		{"another password", db.As(t, db.Role, password), true, "refuses the login"},
 		{"another user", db.As(t, "nobody", password), true, "refuses the login"},
-		{"no such database", strings.Replace(db.URL, "/test_", "/no_test_", 1), true, "does not exist"},
+		{"no such database", strings.Replace(db.AdminURL, "/test_", "/no_test_", 1), true, "does not exist"},
 		{"not a URL", "postgres://vidflow:" + password + "@localhost:port/db", true, "DATABASE_URL"},
 		{"no URL at all", "host=localhost password='" + password + "' port=x", true, "DATABASE_URL"},
 		{"empty host part", "postgres://" + password, true, "DATABASE_URL"},

@@ -3,6 +3,7 @@ package postgres
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/jackc/pgx/v5/pgconn"
 )
@@ -53,6 +54,7 @@ const (
 	codeInvalidPassword      = "28P01"
 	codeInvalidAuthorization = "28000"
 	codeNoSuchDatabase       = "3D000"
+	codePooler               = "08P01"
 	codeNoPrivilege          = "42501"
 	codeNoSuchTable          = "42P01"
 	codeNoSuchColumn         = "42703"
@@ -82,6 +84,11 @@ func classify(err error) error {
 	switch pg.Code {
 	case codeInvalidPassword, codeInvalidAuthorization:
 		return &SetupError{Problem: "the database refuses the login", Mend: "correct the user and password of DATABASE_URL", Err: pg}
+	case codePooler:
+		// PgBouncer has one code for all that it says itself, most of which passes; the words tell.
+		if slices.Contains(poolerRefusals, pg.Message) {
+			return &SetupError{Problem: "the pooler refuses the login", Mend: "correct the user and password of DATABASE_URL", Err: pg}
+		}
 	case codeNoSuchDatabase:
 		return &SetupError{Problem: "the database does not exist", Mend: "correct the name at the end of DATABASE_URL", Err: pg}
 	case codeNoPrivilege:
@@ -93,6 +100,9 @@ func classify(err error) error {
 	}
 	return err
 }
+
+// poolerRefusals are what PgBouncer says, word for word, when it knows the password or the user to be wrong.
+var poolerRefusals = []string{"SASL authentication failed", "password authentication failed", "no such user"}
 
 const (
 	mendRole   = "run the SQL that `vidflow migrate --print-role-sql` prints, as the owner of the tables"

@@ -25,6 +25,10 @@ import (
 // Variable holds the URL of a server to test on, as a superuser.
 const Variable = "VIDFLOW_TEST_POSTGRES_URL"
 
+// PoolerVariable holds host:port of a transaction pooler before that server, where there is one. Every login but the
+// superuser's then goes through it.
+const PoolerVariable = "VIDFLOW_TEST_POOLER"
+
 const rolePassword = "of the role's own"
 
 // DB is a database that belongs to one test and goes with it.
@@ -221,5 +225,8 @@ func as(t testing.TB, server, role, password string) string {
 		t.Fatalf("%s is not a URL: %v", Variable, err)
 	}
 	u.User = url.UserPassword(role, password)
+	if pooler := os.Getenv(PoolerVariable); pooler != "" {
+		u.Host = pooler
+	}
 	return u.String()
 }
