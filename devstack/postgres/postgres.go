@@ -170,6 +170,20 @@ func (s *Server) Stop(ctx context.Context) error {
 	return nil
 }
 
+// Kill ends the server with SIGKILL, as a crash does: its sessions are cut, and nothing is shut down in good order.
+// It does nothing when the server is stopped.
+func (s *Server) Kill() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.running == nil {
+		return nil
+	}
+	err := s.running.Signal(syscall.SIGKILL)
+	_ = s.running.Wait()
+	s.running = nil
+	return err
+}
+
 // Remove deletes the cluster of a stopped server, also where Dir is a link to it.
 func (s *Server) Remove() error { return Remove(s.cfg.Dir) }
 
