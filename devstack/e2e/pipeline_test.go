@@ -98,8 +98,6 @@ func newPipeline(t *testing.T, settings ...envfile.Var) *pipeline {
 		{Name: "DATABASE_URL", Value: p.db.URL},
 		{Name: "TEMPORAL_ADDRESS", Value: need(t, "TEMPORAL_ADDRESS")},
 		{Name: "TEMPORAL_NAMESPACE", Value: p.namespace.Name},
-		{Name: "KAFKA_BROKERS", Value: need(t, "KAFKA_BROKERS")},
-		{Name: "KAFKA_SSL", Value: "false"},
 		{Name: "KAFKA_PRODUCE_TOPIC", Value: p.topics.ask},
 		{Name: "KAFKA_CONSUME_TOPIC", Value: p.topics.transcribed},
 		{Name: "KAFKA_COMPRESSION_TOPIC", Value: p.topics.compressed},
@@ -114,7 +112,8 @@ func newPipeline(t *testing.T, settings ...envfile.Var) *pipeline {
 		{Name: "LOG_FORMAT", Value: "json"},
 		{Name: "SHUTDOWN_TIMEOUT", Value: "20s"},
 		{Name: "GORACE", Value: "halt_on_error=1"},
-	}.With(settings...)
+	}.With(brokerEnvironment(t)...).With(settings...)
+	p.allow()
 
 	token, err := seed.Token(secret, seed.Lecturer, time.Now(), time.Hour)
 	if err != nil {
@@ -156,7 +155,7 @@ func (p *pipeline) seed() {
 func (p *pipeline) makeTopics() {
 	p.t.Helper()
 	client, err := kgo.NewClient(
-		kgo.SeedBrokers(need(p.t, "KAFKA_BROKERS")),
+		kgo.SeedBrokers(testBrokers(p.t)...),
 		kgo.ProducerBatchMaxBytes(8<<20),
 		kgo.ProducerBatchCompression(kgo.NoCompression()))
 	if err != nil {
@@ -220,7 +219,8 @@ func (p *pipeline) launch(name string) {
 	cmd := exec.Command(need(p.t, "VIDFLOW_TEST_BINARY"), name)
 	out := p.console.Writer(name, slices.Index(everyProcess, name))
 	cmd.Stdout, cmd.Stderr = out, out
-	cmd.Env = p.env.With(envfile.Var{Name: "OPS_ADDR", Value: p.block.Addr(opsPort[name])}).Environ([]string{"PATH=" + os.Getenv("PATH")})
+	cmd.Env = p.env.With(login(p.t, name)...).With(envfile.Var{Name: "OPS_ADDR", Value: p.block.Addr(opsPort[name])}).
+		Environ([]string{"PATH=" + os.Getenv("PATH")})
 	child, err := process.Start(cmd, process.Options{})
 	if err != nil {
 		p.t.Fatal(err)
@@ -307,7 +307,7 @@ func (p *pipeline) stopAll() {
 func (p *pipeline) simulate(b simulator.Behaviour) {
 	p.t.Helper()
 	sim, err := simulator.New(simulator.Config{
-		Brokers:      strings.Split(need(p.t, "KAFKA_BROKERS"), ","),
+		Brokers:      testBrokers(p.t),
 		RequestTopic: p.topics.ask, TranscriptionTopic: p.topics.transcribed, CompressionTopic: p.topics.compressed,
 		Group:     "simulator-" + p.topics.ask,
 		Behaviour: &b,
@@ -422,7 +422,7 @@ func (p *pipeline) requests(ctx context.Context) ([]*kgo.Record, error) {
 		total += o.Offset
 		start[o.Partition] = kgo.NewOffset().AtStart()
 	})
-	consumer, err := kgo.NewClient(kgo.SeedBrokers(need(p.t, "KAFKA_BROKERS")),
+	consumer, err := kgo.NewClient(kgo.SeedBrokers(testBrokers(p.t)...),
 		kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{p.topics.ask: start}))
 	if err != nil {
 		return nil, err
