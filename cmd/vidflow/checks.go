@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 
+	"github.com/codeendelea/vidflow/internal/deadletter"
 	"github.com/codeendelea/vidflow/internal/kafka"
 	"github.com/codeendelea/vidflow/internal/postgres"
 	"github.com/codeendelea/vidflow/internal/process"
@@ -36,6 +37,12 @@ func kafkaCheck(name string, client kafkaClient, topic string, required bool) pr
 	return process.Check{Name: name, Required: required, Probe: func(ctx context.Context) error {
 		return explainKafka(probe(ctx))
 	}}
+}
+
+// deadLettersCheck looks once for the topics and the group. The API goes without: it says then too little of a video.
+func deadLettersCheck(watcher *deadletter.Watcher) process.Check {
+	probe := process.FirstThen(watcher.CheckTopics, watcher.Ready)
+	return process.Check{Name: "Kafka dead-letter watcher", Probe: func(ctx context.Context) error { return explainKafka(probe(ctx)) }}
 }
 
 // Each client classifies its own errors. These say to package process which of them waiting will not mend.

@@ -23,6 +23,7 @@ type grammar struct {
 	Migrate     migrateCmd `cmd:"" group:"Other commands:" help:"Bring the database, and Temporal's search attributes, up to date."`
 	Probe       probeCmd   `cmd:"" group:"Other commands:" help:"Ask a process on this machine whether it is ready."`
 	Version     versionCmd `cmd:"" group:"Other commands:" help:"Print the version."`
+	Dlq         dlqCmd     `cmd:"" group:"Dead letters, the results that could not be understood:" help:"List, show and send back dead letters."`
 }
 
 type processCmd struct {
@@ -72,6 +73,7 @@ type commandLine struct {
 	flags        map[string]string // of variables, by the name of the variable
 	skipTemporal bool
 	printRoleSQL bool
+	tool         tool // nil but for the tools
 }
 
 // parse reads the arguments. It returns nil when they asked for help, which it has then printed to stdout. Its error says
@@ -83,6 +85,9 @@ func parse(args []string, stdout, stderr io.Writer) (*commandLine, error) {
 	g.Starter.Variables = g.Worker.Variables
 	g.KafkaBridge.Variables = g.Worker.Variables
 	g.Migrate.Variables = g.Worker.Variables
+	for _, t := range g.tools() {
+		t.Variables = g.Worker.Variables
+	}
 	helped := false
 	parser, err := kong.New(&g,
 		kong.Name("vidflow"),
@@ -107,12 +112,13 @@ func parse(args []string, stdout, stderr io.Writer) (*commandLine, error) {
 		return nil, usageError(err)
 	}
 	line := &commandLine{
-		command:      parsed.Selected().Name,
+		command:      topLevel(parsed),
 		commands:     commandsOf(parsed),
 		flags:        make(map[string]string),
 		skipTemporal: g.Migrate.SkipTemporal,
 		printRoleSQL: g.Migrate.PrintRoleSQL,
 	}
+	line.tool, _ = parsed.Selected().Target.Addr().Interface().(tool)
 	for i, v := range config.Variables() {
 		line.flags[v.Name] = flags.Elem().Field(i).String()
 	}
@@ -123,7 +129,7 @@ func usageError(err error) error {
 	more := "vidflow --help"
 	var parseError *kong.ParseError
 	if errors.As(err, &parseError) && parseError.Context != nil && parseError.Context.Selected() != nil {
-		more = "vidflow " + parseError.Context.Selected().Name + " --help"
+		more = parseError.Context.Selected().FullPath() + " --help"
 	}
 	return fmt.Errorf("vidflow: %w\nRun \"%s\" for what there is", err, more)
 }
@@ -184,7 +190,10 @@ func printHelp(options kong.HelpOptions, ctx *kong.Context) error {
 // commandsOf returns the commands that were named, each once and in the order of config.Commands: it makes no difference
 // in which order people write them.
 func commandsOf(ctx *kong.Context) []config.Command {
-	named := []string{ctx.Selected().Name}
+	named := []string{topLevel(ctx)}
+	if i := slices.Index(config.Tools, config.Command(named[0])); i >= 0 {
+		return config.Tools[i : i+1]
+	}
 	for _, path := range ctx.Path {
 		if path.Positional != nil {
 			also, _ := ctx.Value(path).Interface().([]string)
@@ -194,4 +203,13 @@ func commandsOf(ctx *kong.Context) []config.Command {
 	return slices.DeleteFunc(slices.Clone(config.Commands), func(c config.Command) bool {
 		return !slices.Contains(named, string(c))
 	})
+}
+
+// topLevel is the command that was selected, or the one that it belongs to.
+func topLevel(ctx *kong.Context) string {
+	node := ctx.Selected()
+	for node.Parent != nil && node.Parent.Type == kong.CommandNode {
+		node = node.Parent
+	}
+	return node.Name
 }

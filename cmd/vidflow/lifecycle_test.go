@@ -35,7 +35,7 @@ func start(t *testing.T, env map[string]string, args ...string) *running {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	r := &running{t: t, log: new(lockedBuffer), stop: cancel, ended: make(chan int, 1)}
-	go func() { r.ended <- run(ctx, args, env, io.Discard, r.log) }()
+	go func() { r.ended <- run(ctx, args, env, nil, io.Discard, r.log) }()
 	t.Cleanup(cancel)
 	return r
 }
@@ -108,7 +108,7 @@ func TestProcesses_wait_for_what_is_away(t *testing.T) {
 	t.Parallel()
 	for command, needs := range map[string]struct{ required, optional []string }{
 		"worker":      {required: []string{"Temporal", "Postgres", "Storage", "Kafka producer", "Kafka reader"}},
-		"starter":     {required: []string{"Postgres"}, optional: []string{"Temporal", "Kafka producer", "Storage"}},
+		"starter":     {required: []string{"Postgres"}, optional: []string{"Temporal", "Kafka producer", "Storage", "Kafka dead-letter watcher"}},
 		"kafkabridge": {required: []string{"Kafka dead letters", "Kafka consumer update_transcribe", "Kafka consumer finish_compress", "Temporal"}},
 	} {
 		t.Run(command, func(t *testing.T) {

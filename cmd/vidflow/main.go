@@ -1,4 +1,5 @@
-// Command vidflow is the one binary: the Temporal worker, the HTTP API, the Kafka bridge and the migrations.
+// Command vidflow is the one binary: the Temporal worker, the HTTP API, the Kafka bridge, the migrations, and the tools for
+// Kafka and dead letters.
 //
 // This package is the command line and the wiring, and nothing else: what a process needs is opened, built, run and closed
 // here, in the order of dependency and in plain sight.
@@ -25,11 +26,11 @@ const (
 )
 
 func main() {
-	os.Exit(run(context.Background(), os.Args[1:], config.Environment(), os.Stdout, os.Stderr))
+	os.Exit(run(context.Background(), os.Args[1:], config.Environment(), os.Stdin, os.Stdout, os.Stderr))
 }
 
 // run is the program, and returns its exit code. What was asked for goes to stdout, the log and errors to stderr.
-func run(ctx context.Context, args []string, env map[string]string, stdout, stderr io.Writer) int {
+func run(ctx context.Context, args []string, env map[string]string, stdin io.Reader, stdout, stderr io.Writer) int {
 	line, err := parse(args, stdout, stderr)
 	if err != nil {
 		say(stderr, err.Error())
@@ -38,14 +39,16 @@ func run(ctx context.Context, args []string, env map[string]string, stdout, stde
 	if line == nil { // --help
 		return exitOK
 	}
-	if err := line.run(ctx, env, stdout, stderr); err != nil {
+	if err := line.run(ctx, env, stdin, stdout, stderr); err != nil {
 		return report(stderr, err)
 	}
 	return exitOK
 }
 
 // run runs the command that was selected.
-func (l *commandLine) run(ctx context.Context, env map[string]string, stdout, stderr io.Writer) error {
+func (l *commandLine) run(
+	ctx context.Context, env map[string]string, stdin io.Reader, stdout, stderr io.Writer,
+) error {
 	if l.command == versionCommand {
 		return printVersion(stdout)
 	}
@@ -58,6 +61,9 @@ func (l *commandLine) run(ctx context.Context, env map[string]string, stdout, st
 	cfg, err := config.Load(l.commands, l.flags, env)
 	if err != nil {
 		return err
+	}
+	if l.tool != nil {
+		return l.runTool(ctx, cfg, env, stdin, stdout, stderr)
 	}
 	log, files, err := telemetry.Open(telemetry.Options{
 		Console: stderr,
@@ -85,7 +91,7 @@ var errLogged = errors.New("see the log")
 func report(stderr io.Writer, err error) int {
 	var problems *config.ProblemsError
 	switch {
-	case errors.Is(err, errLogged):
+	case errors.Is(err, errLogged), errors.Is(err, errSaid):
 		return exitFailed
 	case errors.As(err, &problems):
 		say(stderr, err.Error())

@@ -60,7 +60,7 @@ func invoke(t *testing.T, env map[string]string, args ...string) outcome {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	var stdout, stderr bytes.Buffer
-	code := run(ctx, args, env, &stdout, &stderr)
+	code := run(ctx, args, env, strings.NewReader(""), &stdout, &stderr)
 	return outcome{code, stdout.String(), stderr.String()}
 }
 
@@ -82,6 +82,10 @@ func TestHelp(t *testing.T) {
 		"version":        {"version", "--help"},
 		"probe":          {"probe", "--help"},
 		"worker-starter": {"worker", "starter", "--help"},
+		"dlq":            {"dlq", "--help"},
+		"dlq-list":       {"dlq", "list", "--help"},
+		"dlq-show":       {"dlq", "show", "--help"},
+		"dlq-redrive":    {"dlq", "redrive", "--help"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

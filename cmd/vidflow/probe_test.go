@@ -34,7 +34,7 @@ func TestProbe(t *testing.T) {
 			env := map[string]string{"OPS_ADDR": "0.0.0.0:" + port}
 
 			var stdout, stderr strings.Builder
-			if code := run(t.Context(), []string{"probe"}, env, &stdout, &stderr); code != tt.code {
+			if code := run(t.Context(), []string{"probe"}, env, nil, &stdout, &stderr); code != tt.code {
 				t.Errorf("exit code %d, want %d", code, tt.code)
 			}
 			if stdout.String() != "state" || !strings.Contains(stderr.String(), tt.stderr) {
@@ -59,7 +59,7 @@ func TestProbe_says_what_is_missing(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			var stdout, stderr strings.Builder
-			if code := run(t.Context(), tt.args, tt.env, &stdout, &stderr); code != exitFailed {
+			if code := run(t.Context(), tt.args, tt.env, nil, &stdout, &stderr); code != exitFailed {
 				t.Errorf("exit code %d, want %d", code, exitFailed)
 			}
 			if !strings.Contains(stderr.String(), tt.want) {

@@ -8,7 +8,11 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/codeendelea/vidflow/internal/config"
+	"github.com/codeendelea/vidflow/internal/contract"
+	"github.com/codeendelea/vidflow/internal/deadletter"
 	"github.com/codeendelea/vidflow/internal/kafka"
 	"github.com/codeendelea/vidflow/internal/process"
 	"github.com/codeendelea/vidflow/starter"
@@ -41,6 +45,19 @@ func openStarter(
 	}
 	opened.add(storage.Close)
 
+	letters, err := deadletter.NewWatcher(deadletter.WatcherConfig{
+		Kafka: kafkaConfig(cfg.Kafka),
+		Group: cfg.Kafka.DeadLetterGroup,
+		Tracks: map[string]contract.Track{
+			cfg.Kafka.ConsumeTopic:     contract.TranscriptionTrack,
+			cfg.Kafka.CompressionTopic: contract.CompressionTrack,
+		},
+	}, store, log)
+	if err != nil {
+		return process.Part{}, opened, err
+	}
+	opened.add(letters.Close)
+
 	deps := starter.Deps{Store: store, Temporal: temporal, Publisher: producer, Objects: storage}
 	api, err := starter.New(deps, starterConfig(cfg), log)
 	if err != nil {
@@ -54,8 +71,14 @@ func openStarter(
 			temporalCheck(temporal, cfg.Temporal, false),
 			kafkaCheck("Kafka producer", producer, cfg.Kafka.ConsumeTopic, false),
 			storageCheck(storage, false),
+			deadLettersCheck(letters),
 		},
-		Run: api.Run,
+		Run: func(ctx context.Context) error {
+			group, ctx := errgroup.WithContext(ctx)
+			group.Go(func() error { return api.Run(ctx) })
+			group.Go(func() error { return letters.Run(ctx) })
+			return group.Wait()
+		},
 	}, opened, nil
 }
 

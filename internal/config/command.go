@@ -14,19 +14,26 @@ const (
 	Starter     Command = "starter"
 	KafkaBridge Command = "kafkabridge"
 	Migrate     Command = "migrate"
+	DeadLetters Command = "dlq"
+	KafkaTools  Command = "kafka"
 )
 
-// Commands are all of them, and Processes those that run until they are stopped.
+// Commands are those that can be named together, and Processes those of them that run until they are stopped. Tools are
+// for people at a terminal, and stand alone.
 var (
 	Commands  = []Command{Worker, Starter, KafkaBridge, Migrate}
 	Processes = []Command{Worker, Starter, KafkaBridge}
+	Tools     = []Command{DeadLetters, KafkaTools}
 )
 
-// Commands of variables that only one reads.
+// Commands of variables that not all read.
 var (
 	worker  = []Command{Worker}
 	starter = []Command{Starter}
 	bridge  = []Command{KafkaBridge}
+
+	everyone     = slices.Concat(Commands, Tools)
+	kafkaClients = slices.Concat(Processes, Tools)
 )
 
 // defaultOpsAddr is where the probes of a process are served when OPS_ADDR is not set: on the loopback interface, at a

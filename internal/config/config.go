@@ -47,6 +47,7 @@ type Kafka struct {
 
 	TranscriptionGroup string
 	CompressionGroup   string
+	DeadLetterGroup    string
 	StartOffset        string // earliest or latest, for a group without a committed offset
 
 	ConnectionTimeout time.Duration
@@ -159,9 +160,11 @@ func Load(commands []Command, flags, env map[string]string) (*Config, error) {
 		secrets = append(secrets, password)
 	}
 	problems = append(problems, c.together(commands)...)
-	temporalSecrets, temporalProblems := c.loadTemporal(s)
-	secrets = append(secrets, temporalSecrets...)
-	problems = append(problems, temporalProblems...)
+	if slices.ContainsFunc(commands, func(command Command) bool { return slices.Contains(Commands, command) }) {
+		temporalSecrets, temporalProblems := c.loadTemporal(s)
+		secrets = append(secrets, temporalSecrets...)
+		problems = append(problems, temporalProblems...)
+	}
 
 	c.Process.OpsAddr = cmp.Or(c.Process.OpsAddr, opsAddr(commands))
 	c.redactor = newRedactor(secrets)

@@ -53,6 +53,7 @@ func TestLoad_defaults(t *testing.T) {
 		CompressionTopic:   "finish_compress",
 		TranscriptionGroup: "codeendelea-transcription-consumer",
 		CompressionGroup:   "codeendelea-compression-consumer",
+		DeadLetterGroup:    "vidflow-dead-letters",
 		StartOffset:        "earliest",
 		ConnectionTimeout:  10 * time.Second,
 		RequestTimeout:     30 * time.Second,

@@ -57,13 +57,20 @@ func defaultCell(v Variable) string {
 }
 
 func readBy(v Variable) string {
-	if len(v.Commands) == len(Commands) {
+	switch {
+	case slices.Equal(v.Commands, everyone):
 		return "all"
+	case slices.Equal(v.Commands, Commands):
+		return "all but the tools"
 	}
-	if slices.Equal(v.Commands, Processes) {
-		return "the three processes"
+	words := join(v.Commands)
+	for _, set := range []struct {
+		members []Command
+		name    string
+	}{{Processes, "the-three-processes"}, {Tools, "the-tools"}} {
+		words = strings.Replace(words, join(set.members), set.name, 1)
 	}
-	return strings.ReplaceAll(join(v.Commands), " ", ", ")
+	return strings.NewReplacer(" ", ", ", "-", " ").Replace(words)
 }
 
 func escapeCell(s string) string { return strings.NewReplacer("|", `\|`, "*", `\*`).Replace(s) }

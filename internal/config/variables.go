@@ -70,7 +70,7 @@ func (c *Config) variables() []Variable {
 }
 
 func (k *Kafka) variables() []Variable {
-	return inGroup(groupKafka, Processes, []Variable{
+	return inGroup(groupKafka, kafkaClients, []Variable{
 		{
 			Name: "KAFKA_BROKERS", Required: true, Example: "localhost:9092", value: hostPorts(&k.Brokers),
 			Meaning: "brokers to connect to first, host:port, separated by commas",
@@ -105,7 +105,8 @@ func (k *Kafka) variables() []Variable {
 			Meaning: "check the brokers' certificates; false accepts any, and whoever sits in between then reads the password",
 		},
 		{
-			Name: "KAFKA_PRODUCE_TOPIC", Default: "Transcribe", Commands: worker, value: topic(&k.ProduceTopic),
+			Name: "KAFKA_PRODUCE_TOPIC", Default: "Transcribe", Commands: []Command{Worker, KafkaTools},
+			value:   topic(&k.ProduceTopic),
 			Meaning: "topic of the transcription requests",
 		},
 		{
@@ -113,18 +114,26 @@ func (k *Kafka) variables() []Variable {
 			Meaning: "topic of the transcription results; the API puts transcripts into it",
 		},
 		{
-			Name: "KAFKA_COMPRESSION_TOPIC", Default: "finish_compress", Commands: bridge, value: topic(&k.CompressionTopic),
-			Meaning: "topic of the compression results",
+			Name: "KAFKA_COMPRESSION_TOPIC", Default: "finish_compress", Commands: []Command{Starter, KafkaBridge, DeadLetters, KafkaTools},
+			value:   topic(&k.CompressionTopic),
+			Meaning: "topic of the compression results; the API watches its dead letters",
 		},
 		{
-			Name: "KAFKA_TRANSCRIPTION_GROUP", Default: "codeendelea-transcription-consumer", Commands: bridge,
-			value:   text(&k.TranscriptionGroup, "a consumer group"),
-			Meaning: "consumer group for transcription results; its committed offsets are taken over",
+			Name: "KAFKA_TRANSCRIPTION_GROUP", Default: "codeendelea-transcription-consumer",
+			Commands: []Command{KafkaBridge, KafkaTools},
+			value:    text(&k.TranscriptionGroup, "a consumer group"),
+			Meaning:  "consumer group for transcription results; its committed offsets are taken over",
 		},
 		{
-			Name: "KAFKA_COMPRESSION_GROUP", Default: "codeendelea-compression-consumer", Commands: bridge,
-			value:   text(&k.CompressionGroup, "a consumer group"),
-			Meaning: "consumer group for compression results; its committed offsets are taken over",
+			Name: "KAFKA_COMPRESSION_GROUP", Default: "codeendelea-compression-consumer",
+			Commands: []Command{KafkaBridge, KafkaTools},
+			value:    text(&k.CompressionGroup, "a consumer group"),
+			Meaning:  "consumer group for compression results; its committed offsets are taken over",
+		},
+		{
+			Name: "KAFKA_DEAD_LETTER_GROUP", Default: "vidflow-dead-letters", Commands: []Command{Starter, KafkaTools},
+			value:   text(&k.DeadLetterGroup, "a consumer group"),
+			Meaning: "consumer group in which the API reads the dead-letter topics, to say that a video has some",
 		},
 		{
 			Name: "KAFKA_START_OFFSET", Default: "earliest", Commands: bridge,
@@ -311,7 +320,7 @@ func (p *Pipeline) variables() []Variable {
 }
 
 func (p *Process) variables() []Variable {
-	return inGroup(groupProcess, Commands, []Variable{
+	return inGroup(groupProcess, everyone, []Variable{
 		{
 			Name: "OPS_ADDR", Commands: Processes, Example: "127.0.0.1:9101", value: listenAddr(&p.OpsAddr),
 			Meaning: "address of /healthz and /readyz; when unset 127.0.0.1 and port 9101 (worker), 9102 (starter) or " +
@@ -334,7 +343,7 @@ func (p *Process) variables() []Variable {
 			Meaning: "format of the console: auto (text on a terminal, else JSON), text or json",
 		},
 		{
-			Name: "LOG_DIR", value: text(&p.LogDir, "a directory"), Example: "logs",
+			Name: "LOG_DIR", Commands: Commands, value: text(&p.LogDir, "a directory"), Example: "logs",
 			Meaning: "directory, of this process alone, for combined.log and, errors alone, error.log: JSON, rotated; none when unset",
 		},
 	})

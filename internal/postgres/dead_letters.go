@@ -99,11 +99,19 @@ type originJSON struct {
 }
 
 func encodeOrigin(p contract.Position) originJSON {
-	at := p.Time
-	if at.Before(earliest) {
-		at = earliest
+	return originJSON{p.TopicID.String(), p.Partition, p.Offset, bounded(p.Time)}
+}
+
+// bounded is a time that JSON and Postgres can hold: a record may claim any.
+func bounded(t time.Time) time.Time {
+	switch latest := time.Date(9999, 1, 1, 0, 0, 0, 0, time.UTC); {
+	case t.Before(earliest):
+		return earliest
+	case t.After(latest):
+		return latest
+	default:
+		return t.UTC()
 	}
-	return originJSON{p.TopicID.String(), p.Partition, p.Offset, at.UTC()}
 }
 
 // encodeLetters keeps the latest of each origin: one statement cannot write a line twice.
@@ -124,8 +132,8 @@ func encodeLetters(letters []DeadLetter) (text string, videos map[string]bool, e
 	lines := make([]line, 0, len(letters))
 	for _, l := range letters {
 		next := line{
-			originJSON: encodeOrigin(l.Origin), Topic: l.Topic, Track: string(l.Track), Class: sentence(l.Class),
-			Reason: sentence(l.Reason), WithoutValue: l.WithoutValue, Letter: l.Letter, DiedAt: l.DiedAt.UTC(),
+			originJSON: encodeOrigin(l.Origin), Topic: sentence(l.Topic), Track: string(l.Track), Class: sentence(l.Class),
+			Reason: sentence(l.Reason), WithoutValue: l.WithoutValue, Letter: l.Letter, DiedAt: bounded(l.DiedAt),
 		}
 		if id := string(l.VideoID); id != "" {
 			next.VideoID = &id
@@ -154,7 +162,7 @@ func encodeRedriven(redriven []Redriven, videos map[string]bool) (string, error)
 	}
 	lines := make([]line, 0, len(redriven))
 	for _, r := range redriven {
-		lines = append(lines, line{encodeOrigin(r.Origin), strings.Join(r.Letters, " "), r.At.UTC()})
+		lines = append(lines, line{encodeOrigin(r.Origin), clean(strings.Join(r.Letters, " ")), bounded(r.At)})
 		if id := string(r.VideoID); id != "" {
 			videos[id] = true
 		}

@@ -151,10 +151,14 @@ func TestRecordDeadLetters_takes_what_Postgres_cannot_hold(t *testing.T) {
 	l := deadLetter(id, 6, 1)
 	l.Reason = "a NUL \x00 and no text \xff" + strings.Repeat("x", 5000)
 	l.Origin.Time = time.Date(-8000, 1, 1, 0, 0, 0, 0, time.UTC)
-	if err := db.Store.RecordDeadLetters(t.Context(), []postgres.DeadLetter{l}, nil); err != nil {
+	late := deadLetter(id, 7, 0)
+	late.Origin.Time = time.UnixMilli(1 << 62)
+	sent := redriven(id, 7, "\x00", "\xff")
+	sent.At = late.Origin.Time
+	if err := db.Store.RecordDeadLetters(t.Context(), []postgres.DeadLetter{l, late}, []postgres.Redriven{sent}); err != nil {
 		t.Fatal(err)
 	}
-	if got := load(t, db, id).DeadLetters; got.Count != 1 || !strings.HasPrefix(got.Latest.Reason, "a NUL  and no text \uFFFDx") {
+	if got := load(t, db, id).DeadLetters; got.Count != 2 || !strings.HasPrefix(got.Latest.Reason, "a NUL  and no text \uFFFDx") {
 		t.Errorf("got %+v", got)
 	}
 }
