@@ -229,6 +229,7 @@ func TestBridge_buries_poison_before_it_commits(t *testing.T) {
 				contract.HeaderHost:            "here",
 			})
 			equal(t, "signals", temporal.signals(), []signal(nil))
+			equal(t, "names the video in the log", r.logged(string(videoID(1))), string(rec.Key) == string(videoID(1)))
 		})
 	}
 }

@@ -42,6 +42,7 @@ type letter struct {
 	value     []byte
 	headers   []kafka.Header
 	class     string
+	video     contract.VideoID // whom it seems to be about; may be empty
 	receipt   receipt
 }
 
@@ -64,6 +65,7 @@ func newLetter(cfg Config, rec *kgo.Record, origin contract.Position, poison *co
 		key:       bytes.Clone(rec.Key),
 		value:     bytes.Clone(rec.Value),
 		class:     poison.Class,
+		video:     contract.GuessVideoID(rec.Key, rec.Value),
 	}
 	for _, h := range rec.Headers {
 		if !slices.Contains(ownHeaders, h.Key) {
@@ -215,9 +217,15 @@ func (d *deadLetters) writeOne(m *letter) error {
 	d.metrics.deadLetters.WithLabelValues(m.topic, m.class).Inc()
 	d.metrics.records.WithLabelValues(m.topic, recordDeadLettered).Inc()
 	settle([]receipt{m.receipt}, accepted)
-	d.log.Warn("Kafka message dead-lettered", "topic", m.topic, "partition", m.partition, "offset", m.offset,
-		"class", m.class, "reason", m.header(contract.HeaderReason), "dead_letter_topic", d.topic,
-		"without_value", m.header(contract.HeaderSize) != "")
+	attrs := []any{
+		"topic", m.topic, "partition", m.partition, "offset", m.offset, "class", m.class,
+		"reason", m.header(contract.HeaderReason), "dead_letter_topic", d.topic,
+		"without_value", m.header(contract.HeaderSize) != "",
+	}
+	if m.video != "" {
+		attrs = append(attrs, "video_id", m.video)
+	}
+	d.log.Warn("Kafka message dead-lettered", attrs...)
 	return nil
 }
 
