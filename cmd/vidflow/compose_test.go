@@ -118,7 +118,7 @@ func TestCompose_takes_variables_from_the_environment(t *testing.T) {
 	given := map[string]string{
 		"LOG_LEVEL": "debug", "JWT_SECRET": "another-secret-that-is-long-enough", "ALLOWED_ORIGINS": "https://example.org",
 		"TRANSCRIPTION_ASK_AGAIN_AFTER": "1h", "TRANSCRIPTION_MAX_ASKS": "5",
-		"COMPRESSION_OVERDUE_AFTER": "2h", "COMPRESSION_GIVE_UP_AFTER": "3h",
+		"COMPRESSION_OVERDUE_AFTER": "2h", "COMPRESSION_GIVE_UP_AFTER": "3h", "UNKNOWN_VIDEO_GRACE": "4m",
 	}
 	var env []string
 	for key, value := range given {

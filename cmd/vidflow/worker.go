@@ -94,6 +94,7 @@ func activitiesConfig(cfg *config.Config, searchAttributes bool) activities.Conf
 			AskAgainAfter:    cfg.Pipeline.AskAgainAfter,
 			OverdueAfter:     cfg.Pipeline.CompressionOverdueAfter,
 			GiveUpAfter:      cfg.Pipeline.CompressionGiveUpAfter,
+			UnknownGrace:     cfg.Pipeline.UnknownGrace,
 			SearchAttributes: searchAttributes,
 		},
 	}

@@ -104,6 +104,7 @@ type Pipeline struct {
 	MaxAsks                 int
 	CompressionOverdueAfter time.Duration
 	CompressionGiveUpAfter  time.Duration // after it became overdue
+	UnknownGrace            time.Duration
 }
 
 // Process is what every command has.

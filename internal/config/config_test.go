@@ -66,6 +66,7 @@ func TestLoad_defaults(t *testing.T) {
 	wantPipeline := config.Pipeline{
 		AskAgainAfter: 6 * time.Hour, MaxAsks: 3,
 		CompressionOverdueAfter: 24 * time.Hour, CompressionGiveUpAfter: 24 * time.Hour,
+		UnknownGrace: 10 * time.Minute,
 	}
 	if diff := cmp.Diff(wantPipeline, c.Pipeline); diff != "" {
 		t.Errorf("Pipeline (-want +got):\n%s", diff)

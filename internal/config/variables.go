@@ -316,6 +316,10 @@ func (p *Pipeline) variables() []Variable {
 			Name: "COMPRESSION_GIVE_UP_AFTER", Default: "24h", value: duration(&p.CompressionGiveUpAfter),
 			Meaning: "how much longer until it is given up",
 		},
+		{
+			Name: "UNKNOWN_VIDEO_GRACE", Default: "10m", value: duration(&p.UnknownGrace),
+			Meaning: "how long the result of a video that is not there waits for its row",
+		},
 	})
 }
 
