@@ -19,6 +19,8 @@ type cli struct {
 	Smoke smokeCmd `cmd:"" help:"Send videos through a whole pipeline of its own, unattended, and look at what came of them."`
 	Clean cleanCmd `cmd:"" help:"Remove the state of dev."`
 	Exec  execCmd  `cmd:"" help:"Run a command, such as go test, with servers of its own that are gone when it has ended."`
+	Chaos chaosCmd `cmd:"" help:"Kill, cut, freeze and poison a whole pipeline of its own, and look at what came of every result."`
+	Serve serveCmd `cmd:"" hidden:"" help:"Run one server of a stack."`
 }
 
 // exitCode ends the program with the code of a child, with nothing more to say.
