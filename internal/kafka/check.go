@@ -29,6 +29,8 @@ func Ping(ctx context.Context, cl *kgo.Client) error {
 	}
 	if failure := connectionsOf(cl).failure(); IsSetup(failure) || errors.Is(err, io.EOF) && failure != nil {
 		err = failure
+	} else {
+		err = hungUp(err)
 	}
 	return fmt.Errorf("reach a Kafka broker: %w", err)
 }

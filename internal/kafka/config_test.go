@@ -53,7 +53,8 @@ func TestOptions_refuses_what_can_never_work(t *testing.T) {
 		want string
 	}{
 		"no broker":           {kafka.Config{}, "KAFKA_BROKERS"},
-		"unknown mechanism":   {kafka.Config{Brokers: []string{"b:1"}, Username: "u", Mechanism: "gssapi"}, "KAFKA_SASL_MECHANISM"},
+		"no password":         {kafka.Config{Brokers: []string{"b:1"}, Username: "u"}, "KAFKA_PASSWORD"},
+		"unknown mechanism":   {kafka.Config{Brokers: []string{"b:1"}, Username: "u", Password: "p", Mechanism: "gssapi"}, "KAFKA_SASL_MECHANISM"},
 		"no file of CAs":      {kafka.Config{Brokers: []string{"b:1"}, TLS: true, CAFile: empty + ".gone"}, "KAFKA_SSL_CA_FILE"},
 		"no CA in the file":   {kafka.Config{Brokers: []string{"b:1"}, TLS: true, CAFile: empty}, "holds no PEM certificate"},
 		"address with spaces": {kafka.Config{Brokers: []string{"[::1"}}, "configuration"},

@@ -79,6 +79,8 @@ func (c *connections) OnBrokerConnect(meta kgo.BrokerMetadata, took time.Duratio
 		delete(c.cutLogin, addr)
 		err = fmt.Errorf("the broker hung up in the middle of the login, as some do that refuse it "+
 			"(KAFKA_USERNAME, KAFKA_PASSWORD, KAFKA_SASL_MECHANISM): %w", err)
+	} else {
+		err = hungUp(err)
 	}
 	last, again := c.failures[addr]
 	quiet := again && last.err.Error() == err.Error() && now.Sub(last.logged) < repeatAfter

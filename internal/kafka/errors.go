@@ -7,6 +7,7 @@ import (
 	"fmt"
 
 	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
 )
 
 // SetupError is something that can never work until a person mends it: a refused login, a certificate that is not
@@ -81,6 +82,16 @@ func classify(err error) error {
 	default:
 		return err
 	}
+}
+
+// hungUp says what it may mean that a broker hung up at once: Apache Kafka does so to those who take it for another kind
+// of listener, and so does any broker that is being stopped, so that it is not taken for certain.
+func hungUp(err error) error {
+	if _, ok := errors.AsType[*kgo.ErrFirstReadEOF](err); !ok {
+		return err
+	}
+	return fmt.Errorf("the broker hung up at once; unless it is just being stopped, KAFKA_SSL is true where it speaks no TLS, "+
+		"or KAFKA_USERNAME is not set where it wants a login: %w", err)
 }
 
 // IsSetup reports whether err is, or wraps, a SetupError.

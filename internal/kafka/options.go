@@ -106,6 +106,9 @@ func tlsConfig(cfg Config) (*tls.Config, error) {
 }
 
 func mechanism(cfg Config) (sasl.Mechanism, error) {
+	if cfg.Password == "" {
+		return nil, setupError("KAFKA_USERNAME is set and KAFKA_PASSWORD is not", nil)
+	}
 	switch cfg.Mechanism {
 	case MechanismPlain:
 		return plain.Auth{User: cfg.Username, Pass: cfg.Password}.AsMechanism(), nil
