@@ -11,6 +11,9 @@ EXCEPT ?=
 PORT_BASE ?= 8000
 PKG ?= ./internal/postgres
 ARGS ?=
+# How many records of each kind `make strain` has the bridge work off.
+SMALL ?= 200000
+LARGE ?= 2000
 
 DEVSTACK := bin/devstack
 VIDFLOW  := bin/vidflow
@@ -79,6 +82,10 @@ test-one: build-devstack build-race ## Run the tests of one package on servers o
 .PHONY: smoke
 smoke: build-devstack build-vidflow ## Send videos through a whole pipeline, unattended, and check what comes of them
 	@$(DEVSTACK) smoke --binary=$(VIDFLOW)
+
+.PHONY: strain
+strain: build-vidflow ## Measure the bridge's memory while it works off a backlog (SMALL=200000 LARGE=2000, of 1 MB)
+	@go -C devstack run ./strain --binary='$(abspath $(VIDFLOW))' --small='$(SMALL)' --large='$(LARGE)'
 
 .PHONY: histories
 histories: build-devstack ## Record histories of the workflow's paths that have none, for the replay tests

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -25,7 +26,7 @@ type result struct {
 }
 
 // decoder understands the records of one source. It returns the part of the reference that depends on the kind of
-// result; its error is a *contract.PoisonError.
+// result, and nothing that keeps the key or the value in memory; its error is a *contract.PoisonError.
 type decoder func(key, value []byte) (result, error)
 
 func decodeTranscription(key, value []byte) (result, error) {
@@ -33,7 +34,14 @@ func decodeTranscription(key, value []byte) (result, error) {
 	if err != nil {
 		return result{}, err
 	}
-	return result{video: r.VideoID, mismatch: r.KeyMismatch, ref: contract.Reference{Transcript: &r.Summary}}, nil
+	// A pointer to the summary within r would keep all of r, and with it a batch of records.
+	summary := r.Summary
+	summary.Language = strings.Clone(summary.Language)
+	return result{
+		video:    contract.VideoID(strings.Clone(r.VideoID.String())),
+		mismatch: r.KeyMismatch,
+		ref:      contract.Reference{Transcript: &summary},
+	}, nil
 }
 
 func decodeCompression(key, value []byte) (result, error) {
@@ -41,7 +49,11 @@ func decodeCompression(key, value []byte) (result, error) {
 	if err != nil {
 		return result{}, err
 	}
-	return result{video: r.VideoID, mismatch: r.ValueID, ref: contract.Reference{URL: r.URL}}, nil
+	return result{
+		video:    contract.VideoID(strings.Clone(r.VideoID.String())),
+		mismatch: strings.Clone(r.ValueID),
+		ref:      contract.Reference{URL: strings.Clone(r.URL)},
+	}, nil
 }
 
 // understand makes a result of a record that was read at now from the topic with the given id.

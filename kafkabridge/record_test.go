@@ -1,6 +1,8 @@
 package kafkabridge
 
 import (
+	"runtime"
+	"strings"
 	"testing"
 	"time"
 
@@ -53,6 +55,54 @@ func TestPosition_of_a_record(t *testing.T) {
 			if (err != nil) != tc.fails {
 				t.Errorf("got error %v, want one: %t", err, tc.fails)
 			}
+		})
+	}
+}
+
+// TestUnderstand_keeps_nothing_of_the_record: what waits for Temporal must not keep the batch that it came in.
+func TestUnderstand_keeps_nothing_of_the_record(t *testing.T) {
+	t.Parallel()
+	id := string(videoID(1))
+	padding := strings.Repeat(" ", 1<<20)
+	for name, tt := range map[string]struct {
+		decode     decoder
+		key, value string
+	}{
+		"transcript":                   {decodeTranscription, strings.ToUpper(id), string(small(1).Value) + padding},
+		"transcript of another's key":  {decodeTranscription, string(videoID(2)), string(small(1).Value) + padding},
+		"transcript without a key":     {decodeTranscription, "", string(small(1).Value) + padding},
+		"compression":                  {decodeCompression, id, "https://cdn.example.com/1.mp4" + padding},
+		"compression, as JSON":         {decodeCompression, id, `{"videoId":"other","cloudUrl":"https://cdn.example.com/1.mp4"}` + padding},
+		"compression, spaces in JSON":  {decodeCompression, id, `"https://cdn.example.com/1.mp4` + padding + `"`},
+		"compression by its value":     {decodeCompression, "", `{"videoId":"` + id + `","cloudUrl":"https://cdn.example.com/1.mp4"}` + padding},
+		"compression with a long id":   {decodeCompression, id, `{"videoId":"` + padding + `","cloudUrl":"https://cdn.example.com/1.mp4"}`},
+		"transcript in another's name": {decodeTranscription, padding, string(small(1).Value)},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			freed := make(chan struct{})
+			record := func() *kgo.Record {
+				buffer := []byte(tt.key + tt.value)
+				runtime.AddCleanup(&buffer[0], func(done chan struct{}) { close(done) }, freed)
+				return &kgo.Record{Topic: transcripts, Key: buffer[:len(tt.key):len(tt.key)], Value: buffer[len(tt.key):]}
+			}
+			r, err := understand(tt.decode, record(), uuid.New(), time.Now())
+			if err != nil {
+				t.Fatal(err)
+			}
+			for range 10 {
+				runtime.GC()
+				select {
+				case <-freed:
+					runtime.KeepAlive(&r)
+					if n := len(r.video) + len(r.mismatch) + len(r.ref.URL); n > 1000 {
+						t.Errorf("it keeps %d bytes", n)
+					}
+					return
+				case <-time.After(10 * time.Millisecond):
+				}
+			}
+			t.Errorf("the record is kept in memory by what was made of it: %+v", r)
 		})
 	}
 }
