@@ -8,6 +8,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/codeendelea/vidflow/internal/contract"
@@ -166,4 +167,31 @@ func TestBridge_that_lost_its_partitions_does_no_harm_when_it_wakes(t *testing.T
 	close(release)
 	r.eventuallyCommitted(transcriptGroup, map[int32]int64{0: 3})
 	equal(t, "problems", temporal.faults(), []string(nil))
+}
+
+func TestBridge_goes_on_without_a_member_that_was_killed(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, defaultPartitions)
+	dead := kmsg.NewPtrJoinGroupRequest()
+	dead.Group, dead.ProtocolType = transcriptGroup, "consumer"
+	dead.SessionTimeoutMillis, dead.RebalanceTimeoutMillis = 45_000, 500
+	protocol := kmsg.NewJoinGroupRequestProtocol()
+	protocol.Name = kgo.CooperativeStickyBalancer().ProtocolName()
+	metadata := kmsg.NewConsumerMemberMetadata()
+	metadata.Topics = []string{transcripts}
+	protocol.Metadata = metadata.AppendTo(nil)
+	dead.Protocols = append(dead.Protocols, protocol)
+	joined, err := dead.RequestWith(t.Context(), r.cl)
+	if err == nil && joined.ErrorCode == kerr.MemberIDRequired.Code {
+		dead.MemberID = joined.MemberID
+		joined, err = dead.RequestWith(t.Context(), r.cl)
+	}
+	if err != nil || joined.ErrorCode != 0 {
+		t.Fatalf("join: %v, %v", err, kerr.ErrorForCode(joined.ErrorCode))
+	}
+	r.put(transcripts, 0, each(0, 10, small)...)
+
+	f := newFakeTemporal(nil)
+	r.start(f, func(c *Config) { c.RebalanceTimeout = 500 * time.Millisecond })
+	r.eventually("it has the records", func() bool { return len(f.signals()) > 0 })
 }

@@ -63,6 +63,7 @@ func (c *consumer) open(topicID uuid.UUID, fresh bool) (*session, error) {
 		kgo.ConsumeTopics(c.topic),
 		kgo.ConsumerGroup(c.group),
 		kgo.Balancers(kgo.CooperativeStickyBalancer()),
+		kgo.RebalanceTimeout(c.cfg.RebalanceTimeout),
 		// Where there is no committed offset, and where the committed one is no longer in the log: there nothing may be
 		// left out, whatever a new group would do.
 		kgo.ConsumeStartOffset(start),
