@@ -63,7 +63,6 @@ func (c Config) withDefaults() Config {
 	setDefault(&c.Retries, DefaultRetries)
 	setDefault(&c.InitialRetryTime, DefaultInitialRetryTime)
 	c.Mechanism = strings.ToLower(c.Mechanism)
-	c.Retries = max(c.Retries, 0)
 	return c
 }
 

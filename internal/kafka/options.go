@@ -44,7 +44,7 @@ func Options(cfg Config, log *slog.Logger, role string) ([]kgo.Opt, error) {
 		kgo.SoftwareNameAndVersion("vidflow", "v1"),
 		kgo.DialTimeout(cfg.ConnectionTimeout),
 		kgo.RequestTimeoutOverhead(max(cfg.RequestTimeout, 100*time.Millisecond)),
-		kgo.RequestRetries(cfg.Retries),
+		kgo.RequestRetries(max(cfg.Retries, 0)),
 		kgo.RetryTimeoutFn(retryTimeout(cfg.RequestTimeout)),
 		kgo.RetryBackoffFn(backoff(cfg.InitialRetryTime)),
 		kgo.WithLogger(newClientLog(log, connections)),

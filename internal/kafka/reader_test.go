@@ -265,8 +265,9 @@ func TestReader_does_not_let_one_caller_spoil_the_fetch_of_others(t *testing.T) 
 	refs := produce(t, cluster, []byte("a"), []byte("b"))
 	r := newReader(t, configFor(cluster), 0)
 	asked, answer := make(chan struct{}), make(chan struct{})
+	announce := sync.OnceFunc(func() { close(asked) })
 	cluster.ControlKey(int16(kmsg.Fetch), func(kmsg.Request) (kmsg.Response, error, bool) {
-		close(asked)
+		announce()
 		cluster.SleepControl(func() { <-answer })
 		return nil, nil, false
 	})
