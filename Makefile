@@ -14,6 +14,8 @@ ARGS ?=
 # How many records of each kind `make strain` has the bridge work off.
 SMALL ?= 200000
 LARGE ?= 2000
+# How long `make fuzz` spends on each of its targets.
+FUZZTIME ?= 30s
 
 DEVSTACK := bin/devstack
 VIDFLOW  := bin/vidflow
@@ -79,9 +81,36 @@ test: build-devstack build-race ## Run every test, on servers of its own, with t
 test-one: build-devstack build-race ## Run the tests of one package on servers of its own (PKG=./starter ARGS='-run=TestX -v')
 	@$(DEVSTACK) exec --binary=$(VIDFLOW_RACE) -- go test -race $(ARGS) $(PKG)
 
+.PHONY: test-kafka
+test-kafka: kafka-tools build-devstack build-race ## Run the integration tests on Apache Kafka (TLS, logins, permissions) and behind PgBouncer
+	@$(DEVSTACK) exec --kafka=apache --pooler --binary=$(VIDFLOW_RACE) -- bash -euo pipefail -c '\
+		go test -race -timeout=15m $(ARGS) ./internal/postgres; \
+		cd devstack; \
+		go test -race -timeout=15m $(ARGS) ./pgbouncer; \
+		go test -race -timeout=15m $(ARGS) ./kafkatest; \
+		go test -race -timeout=15m -skip="^Test(Exec|Dev)" $(ARGS) ./e2e'
+
+# What `make test-kafka` needs beside Go, by the names of Debian's packages.
+.PHONY: kafka-tools
+kafka-tools:
+	@missing=; \
+		command -v java >/dev/null || missing+=' default-jre-headless'; \
+		command -v mvn >/dev/null || missing+=' maven'; \
+		command -v pgbouncer >/dev/null || [ -x /usr/sbin/pgbouncer ] || missing+=' pgbouncer'; \
+		[ -z "$$missing" ] || { echo "Programs are missing that run Apache Kafka or PgBouncer. On Debian: apt-get install$$missing" >&2; exit 1; }
+
 .PHONY: smoke
 smoke: build-devstack build-vidflow ## Send videos through a whole pipeline, unattended, and check what comes of them
 	@$(DEVSTACK) smoke --binary=$(VIDFLOW)
+
+# go test fuzzes one target of one package at a time.
+.PHONY: fuzz
+fuzz: ## Send every decoder, the API and the bridge's tracker what nobody thought of (FUZZTIME=30s for each)
+	@grep -rl --include=*_test.go '^func Fuzz' . | xargs -n1 dirname | sort -u | while read -r package; do \
+		for target in $$(grep -ohE '^func Fuzz[A-Za-z0-9_]+' $$package/*_test.go | cut -d' ' -f2); do \
+			echo "$$package $$target" && go test -run='^$$' -fuzz="^$$target\$$" -fuzztime='$(FUZZTIME)' $$package; \
+		done; \
+	done
 
 .PHONY: strain
 strain: build-vidflow ## Measure the bridge's memory while it works off a backlog (SMALL=200000 LARGE=2000, of 1 MB)
