@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"go.temporal.io/api/operatorservice/v1"
+	"go.temporal.io/api/serviceerror"
 	"go.temporal.io/sdk/activity"
 	"go.temporal.io/sdk/client"
 	sdk "go.temporal.io/sdk/worker"
@@ -31,7 +32,8 @@ type Config struct {
 // Worker executes workflow and activity tasks of the task queue workflows.TaskQueue. Any number of them may run side by
 // side.
 type Worker struct {
-	sdk   sdk.Worker
+	// make makes the SDK's worker: one whose start has failed is not started a second time.
+	make  func() sdk.Worker
 	log   *slog.Logger
 	fatal chan error // capacity 1: the first error is the one that counts
 }
@@ -42,16 +44,19 @@ func New(temporal client.Client, steps *activities.Activities, cfg Config, log *
 		cfg.StopTimeout = 20 * time.Second
 	}
 	w := &Worker{log: log, fatal: make(chan error, 1)}
-	w.sdk = sdk.New(temporal, workflows.TaskQueue, sdk.Options{
-		WorkerStopTimeout: cfg.StopTimeout,
-		OnFatalError: func(err error) {
-			select {
-			case w.fatal <- err:
-			default:
-			}
-		},
-	})
-	Register(w.sdk, steps)
+	w.make = func() sdk.Worker {
+		made := sdk.New(temporal, workflows.TaskQueue, sdk.Options{
+			WorkerStopTimeout: cfg.StopTimeout,
+			OnFatalError: func(err error) {
+				select {
+				case w.fatal <- err:
+				default:
+				}
+			},
+		})
+		Register(made, steps)
+		return made
+	}
 	return w
 }
 
@@ -72,13 +77,18 @@ func Register(r sdk.Registry, steps *activities.Activities) {
 	}
 }
 
-// Run polls until ctx is cancelled, ends what it has in hand, and returns nil then. It returns an error when the server
-// refuses the worker for good, as when the namespace is gone.
+// Run polls until ctx is cancelled, ends what it has in hand, and returns nil then. A server that goes away just when the
+// worker starts is waited for. Run returns an error when the server refuses the worker for good, as when the namespace is
+// gone.
 func (w *Worker) Run(ctx context.Context) error {
-	if err := w.sdk.Start(); err != nil {
+	running, err := w.start(ctx)
+	if err != nil {
+		if ctx.Err() != nil {
+			return nil //nolint:nilerr // told to stop while it waited
+		}
 		return fmt.Errorf("start the worker on task queue %s: %w", workflows.TaskQueue, err)
 	}
-	defer w.sdk.Stop()
+	defer running.Stop()
 	w.log.Info("worker started", "task_queue", workflows.TaskQueue)
 	select {
 	case <-ctx.Done():
@@ -87,6 +97,40 @@ func (w *Worker) Run(ctx context.Context) error {
 	case err := <-w.fatal:
 		return fmt.Errorf("the worker cannot go on: %w", err)
 	}
+}
+
+// startPause is how long it waits before it tries again to start.
+const startPause = time.Second
+
+// start starts a worker, in as many tries as it takes until ctx is cancelled.
+func (w *Worker) start(ctx context.Context) (sdk.Worker, error) {
+	for {
+		starting := w.make()
+		err := starting.Start()
+		if err == nil {
+			return starting, nil
+		}
+		starting.Stop()
+		if !away(err) {
+			return nil, err
+		}
+		w.log.Warn("Temporal is away, the worker starts when it is there", "error", err)
+		select {
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-time.After(startPause):
+		}
+	}
+}
+
+// away says whether a server that did not let the worker start may do so later.
+func away(err error) bool {
+	var (
+		unavailable *serviceerror.Unavailable
+		late        *serviceerror.DeadlineExceeded
+		exhausted   *serviceerror.ResourceExhausted
+	)
+	return errors.As(err, &unavailable) || errors.As(err, &late) || errors.As(err, &exhausted) || errors.Is(err, context.DeadlineExceeded)
 }
 
 // KnowsSearchAttributes reports whether the namespace has all the attributes that the workflow would set. A server that
