@@ -84,7 +84,7 @@ func (w *Worker) Run(ctx context.Context) error {
 	running, err := w.start(ctx)
 	if err != nil {
 		if ctx.Err() != nil {
-			return nil //nolint:nilerr // told to stop while it waited
+			return nil // told to stop while it waited
 		}
 		return fmt.Errorf("start the worker on task queue %s: %w", workflows.TaskQueue, err)
 	}
