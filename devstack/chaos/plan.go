@@ -305,6 +305,13 @@ func plants(r *rand.Rand, v Video, end time.Duration) []Plant {
 	if v.Length == 3*time.Hour { // one more of these is enough
 		list = list[:min(len(list), 2)]
 	}
+	compressed := slices.ContainsFunc(list, func(p Plant) bool { return !p.Transcription })
+	if (len(list) > 0 || v.Fate == PutIn) && !compressed {
+		// A transcript that is early makes the ask needless, and the simulator compresses what it is asked about.
+		list = append(list, Plant{
+			At: v.At + between(r, 0, min(30*time.Second, end-v.At)), CompressionForm: pick(r, simulator.CompressionForms()), Take: 1, Times: 1,
+		})
+	}
 	slices.SortStableFunc(list, func(a, b Plant) int { return cmp.Compare(a.At, b.At) })
 	return list
 }

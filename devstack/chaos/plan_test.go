@@ -121,3 +121,20 @@ func TestPlan_orders_faults_that_the_storage_takes(t *testing.T) {
 		}
 	}
 }
+
+func TestPlan_compresses_what_may_not_be_asked_about(t *testing.T) {
+	t.Parallel()
+	for _, v := range NewPlan(4, 500, time.Minute).Videos {
+		transcripts, compressions := 0, 0
+		for _, p := range v.Plants {
+			if p.Transcription {
+				transcripts++
+			} else {
+				compressions++
+			}
+		}
+		if (transcripts > 0 || v.Fate == PutIn) && compressions == 0 {
+			t.Errorf("video %d (%s) has %d transcripts and no compression", v.N, v.Fate, transcripts)
+		}
+	}
+}
