@@ -6,7 +6,7 @@ SHELL       := bash
 .DEFAULT_GOAL := help
 
 # Variables that you may set: PORT_BASE moves all ports of `make dev`, EXCEPT leaves processes to you, PKG and ARGS
-# narrow `make test-one` and `make histories`.
+# narrow `make test-one` and `make histories`; ARGS goes to the tools for Kafka too (make kafka-consumer ARGS=transcripts).
 EXCEPT ?=
 PORT_BASE ?= 8000
 PKG ?= ./internal/postgres
@@ -41,7 +41,7 @@ PROGRESS := awk -v tty="$$([ -t 2 ] && echo 1 || true)" '\
 help: ## Show this help
 	@echo 'Usage: make <target> [VARIABLE=value …]'
 	@echo
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-20s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 .PHONY: dev
 dev: build-devstack ## Run everything here, in the foreground: servers, simulator, vidflow (EXCEPT=worker, PORT_BASE=9000)
@@ -115,6 +115,27 @@ fuzz: ## Send every decoder, the API and the bridge's tracker what nobody though
 .PHONY: strain
 strain: build-vidflow ## Measure the bridge's memory while it works off a backlog (SMALL=200000 LARGE=2000, of 1 MB)
 	@go -C devstack run ./strain --binary='$(abspath $(VIDFLOW))' --small='$(SMALL)' --large='$(LARGE)'
+
+# The tools use the brokers of the environment, else those of a running `make dev`.
+KAFKA_ENV = [ -n "$${KAFKA_BROKERS:-}" ] || { \
+	[ -r .dev/env ] || { echo 'No brokers: set KAFKA_BROKERS and what else docs/kafka-tools.md names, or start `make dev` in another terminal.' >&2; exit 2; }; \
+	source .dev/env; }
+
+.PHONY: kafka-test
+kafka-test: build-vidflow ## Check brokers, topics, groups and permissions, and send a record round (vidflow kafka check)
+	@$(KAFKA_ENV); exec $(VIDFLOW) kafka check $(ARGS)
+
+.PHONY: kafka-test-video
+kafka-test-video: build-vidflow ## Send a test video and follow it to the end (vidflow kafka send-test-video)
+	@$(KAFKA_ENV); exec $(VIDFLOW) kafka send-test-video $(ARGS)
+
+.PHONY: kafka-check-messages
+kafka-check-messages: build-vidflow ## Show the last messages of vidflow's topics (vidflow kafka tail)
+	@$(KAFKA_ENV); exec $(VIDFLOW) kafka tail $(ARGS)
+
+.PHONY: kafka-consumer
+kafka-consumer: build-vidflow ## Show messages as they come, until Ctrl-C (vidflow kafka tail --follow)
+	@$(KAFKA_ENV); exec $(VIDFLOW) kafka tail --follow --from=end $(ARGS)
 
 .PHONY: histories
 histories: build-devstack ## Record histories of the workflow's paths that have none, for the replay tests

@@ -24,6 +24,7 @@ type grammar struct {
 	Probe       probeCmd   `cmd:"" group:"Other commands:" help:"Ask a process on this machine whether it is ready."`
 	Version     versionCmd `cmd:"" group:"Other commands:" help:"Print the version."`
 	Dlq         dlqCmd     `cmd:"" group:"Dead letters, the results that could not be understood:" help:"List, show and send back dead letters."`
+	Kafka       kafkaCmd   `cmd:"" group:"Kafka:" help:"Check brokers and permissions, send a test video, read and write topics."`
 }
 
 type processCmd struct {

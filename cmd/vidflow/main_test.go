@@ -86,6 +86,11 @@ func TestHelp(t *testing.T) {
 		"dlq-list":       {"dlq", "list", "--help"},
 		"dlq-show":       {"dlq", "show", "--help"},
 		"dlq-redrive":    {"dlq", "redrive", "--help"},
+		"kafka":          {"kafka", "--help"},
+		"kafka-check":    {"kafka", "check", "--help"},
+		"kafka-video":    {"kafka", "send-test-video", "--help"},
+		"kafka-tail":     {"kafka", "tail", "--help"},
+		"kafka-produce":  {"kafka", "produce", "--help"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -35,6 +35,7 @@ type toolFlags struct {
 func (g *grammar) tools() []*toolFlags {
 	return []*toolFlags{
 		&g.Dlq.List.toolFlags, &g.Dlq.Show.toolFlags, &g.Dlq.Redrive.toolFlags,
+		&g.Kafka.Check.toolFlags, &g.Kafka.SendTestVideo.toolFlags, &g.Kafka.Tail.toolFlags, &g.Kafka.Produce.toolFlags,
 	}
 }
 

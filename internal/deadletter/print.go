@@ -5,9 +5,12 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"strings"
 	"text/tabwriter"
 	"time"
 	"unicode/utf8"
+
+	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/codeendelea/vidflow/internal/contract"
 )
@@ -63,7 +66,7 @@ func oneLine(s string) string {
 		quoted = fmt.Sprintf("%q", contract.Clip(s, reasonWidth))
 	}
 	quoted = quoted[1 : len(quoted)-1]
-	return string(bytes.ReplaceAll([]byte(quoted), []byte(`\"`), []byte(`"`)))
+	return strings.ReplaceAll(quoted, `\"`, `"`)
 }
 
 // Print writes all that a letter says. Of the value it writes the beginning, unless whole.
@@ -167,13 +170,21 @@ type wholeView struct {
 
 func viewOf(l Letter) letterView {
 	return letterView{
-		Letter: l.Place.String(), DiedAt: l.DiedAt, VideoID: l.VideoID, Class: l.Class, Reason: l.Reason,
+		Letter: l.Place.String(), DiedAt: encodable(l.DiedAt), VideoID: l.VideoID, Class: l.Class, Reason: l.Reason,
 		Origin: originView{
 			Place:   Place{l.OriginTopic, l.Origin.Partition, l.Origin.Offset},
-			TopicID: l.Origin.TopicID.String(), Time: l.Origin.Time,
+			TopicID: l.Origin.TopicID.String(), Time: encodable(l.Origin.Time),
 		},
 		Version: l.Version, Host: l.Host, Size: l.Size, WithoutValue: l.WithoutValue,
 	}
+}
+
+// encodable is the zero time for one that JSON cannot hold: a record may claim any.
+func encodable(t time.Time) time.Time {
+	if t.Year() < 0 || t.Year() > 9999 {
+		return time.Time{}
+	}
+	return t
 }
 
 // MarshalJSON is the entry for scripts.
@@ -219,4 +230,24 @@ func (r Redriven) MarshalJSON() ([]byte, error) {
 		v.Error = &text
 	}
 	return json.Marshal(v)
+}
+
+// Describe says in a sentence what a record of a dead-letter topic is; false when it is neither a letter nor a receipt. A
+// record that was sent back to its topic is neither.
+func Describe(rec *kgo.Record) (string, bool) {
+	if !strings.HasSuffix(rec.Topic, contract.DeadLetterSuffix) {
+		return "", false
+	}
+	l, r := parse(rec)
+	switch {
+	case l != nil && l.WithoutValue:
+		return fmt.Sprintf("dead letter of %s/%d@%d, %s: %s; without its value of %d bytes", l.OriginTopic, l.Origin.Partition,
+			l.Origin.Offset, l.Class, l.Reason, l.Size), true
+	case l != nil:
+		return fmt.Sprintf("dead letter of %s/%d@%d, %s: %s", l.OriginTopic, l.Origin.Partition, l.Origin.Offset, l.Class, l.Reason), true
+	case r != nil:
+		return fmt.Sprintf("receipt: letter %s was sent back to %s", strings.Join(r.letters, ", "), r.to), true
+	default:
+		return "", false
+	}
 }

@@ -23,7 +23,7 @@ const pingTimeout = 5 * time.Second
 func Ping(ctx context.Context, cl *kgo.Client) error {
 	ctx, cancel := context.WithTimeout(ctx, pingTimeout)
 	defer cancel()
-	err := classify(cl.Ping(ctx))
+	err := classify(ping(ctx, cl))
 	if err == nil || IsSetup(err) {
 		return err
 	}
@@ -33,6 +33,18 @@ func Ping(ctx context.Context, cl *kgo.Client) error {
 		err = hungUp(err)
 	}
 	return fmt.Errorf("reach a Kafka broker: %w", err)
+}
+
+// ping returns when ctx ends, which the client does not where a broker takes a connection and then says nothing.
+func ping(ctx context.Context, cl *kgo.Client) error {
+	answer := make(chan error, 1)
+	go func() { answer <- cl.Ping(ctx) }()
+	select {
+	case err := <-answer:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 // CheckTopics asks whether the topics exist and may be looked at. Its error is a SetupError that names every topic that

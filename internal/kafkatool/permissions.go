@@ -1,0 +1,154 @@
+package kafkatool
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/codeendelea/vidflow/internal/contract"
+	"github.com/codeendelea/vidflow/internal/kafka"
+)
+
+// assignor is how the bridge's instances share partitions; all members of a group have to know it.
+const assignor = "cooperative-sticky"
+
+// groups says what state the groups are in. That they may be joined is a matter of permissions.
+func (c *check) groups(ctx context.Context) {
+	var names []string
+	if c.wants(KafkaBridge) {
+		names = append(names, c.cfg.TranscriptionGroup, c.cfg.CompressionGroup)
+	}
+	if c.wants(Starter) {
+		names = append(names, c.cfg.DeadLetterGroup)
+	}
+	if len(names) == 0 {
+		return
+	}
+	lags, err := c.adm.Lag(ctx, slices.Clone(names)...) // it sorts what it is given
+	for _, name := range names {
+		f := Finding{Status: OK, What: "group", Name: name}
+		lag, ok := lags[name]
+		switch failed := errors.Join(lag.DescribeErr, lag.FetchErr); {
+		case err != nil && !ok:
+			f.Status, f.Detail = Unknown, err.Error()
+		case errors.Is(failed, kerr.GroupAuthorizationFailed):
+			f.Status, f.Detail, f.Mend = Unknown, "the login may not look at it", c.acl("Describe", "--group "+name)
+		case failed != nil && !errors.Is(failed, kerr.GroupIDNotFound):
+			f.Status, f.Detail = Unknown, failed.Error()
+		case len(lag.Members) == 0 && !committed(lag.Lag):
+			f.Detail = "new: nobody is in it, and nothing is committed"
+		default:
+			f.Detail = fmt.Sprintf("%s, %s behind", plural(len(lag.Members), "member"), plural(int(max(lag.Lag.Total(), 0)), "record"))
+			if len(lag.Members) > 0 && lag.Protocol != "" && lag.Protocol != assignor {
+				f.Status = Warning
+				f.Detail += fmt.Sprintf("; its members share partitions by %q: they are other consumers, and vidflow cannot join "+
+					"while they run", lag.Protocol)
+				f.Mend = "stop them; vidflow goes on at their committed offsets"
+			}
+		}
+		c.report.add(f)
+	}
+}
+
+// need is a permission that a process cannot do without.
+type need struct {
+	process string
+	topic   string // or
+	group   string
+	allow   kmsg.ACLOperation
+	why     string
+	// optional says that the process runs without it.
+	optional bool
+}
+
+func (c *check) needs() []need {
+	const read, write = kmsg.ACLOperationRead, kmsg.ACLOperationWrite
+	transcripts, compressions := c.cfg.TranscriptionTopic, c.cfg.CompressionTopic
+	transcriptLetters, compressionLetters := transcripts+contract.DeadLetterSuffix, compressions+contract.DeadLetterSuffix
+	return []need{
+		{process: Worker, topic: c.cfg.RequestTopic, allow: write, why: "asks for transcriptions"},
+		{process: Worker, topic: transcripts, allow: read, why: "reads results, without a group"},
+		{process: Starter, topic: transcripts, allow: write, why: "puts in transcripts of the API"},
+		{process: Starter, topic: transcriptLetters, allow: read, why: "says that a video has dead letters", optional: true},
+		{process: Starter, topic: compressionLetters, allow: read, why: "says that a video has dead letters", optional: true},
+		{process: Starter, group: c.cfg.DeadLetterGroup, allow: read, why: "says that a video has dead letters", optional: true},
+		{process: KafkaBridge, topic: transcripts, allow: read, why: "takes results"},
+		{process: KafkaBridge, topic: compressions, allow: read, why: "takes results"},
+		{process: KafkaBridge, group: c.cfg.TranscriptionGroup, allow: read, why: "takes results"},
+		{process: KafkaBridge, group: c.cfg.CompressionGroup, allow: read, why: "takes results"},
+		{process: KafkaBridge, topic: transcriptLetters, allow: write, why: "buries what cannot be understood"},
+		{process: KafkaBridge, topic: compressionLetters, allow: write, why: "buries what cannot be understood"},
+		{process: DeadLetters, topic: transcriptLetters, allow: read, why: "lists dead letters", optional: true},
+		{process: DeadLetters, topic: compressionLetters, allow: read, why: "lists dead letters", optional: true},
+		{process: DeadLetters, topic: transcriptLetters, allow: write, why: "writes receipts", optional: true},
+		{process: DeadLetters, topic: compressionLetters, allow: write, why: "writes receipts", optional: true},
+		{process: DeadLetters, topic: transcripts, allow: write, why: "sends dead letters back", optional: true},
+		{process: DeadLetters, topic: compressions, allow: write, why: "sends dead letters back", optional: true},
+	}
+}
+
+// permissions finds out, without doing any of it, what the login may do: brokers say so of topics with their metadata, and
+// a heartbeat of nobody is refused for want of the permission before it is for being nobody's.
+func (c *check) permissions(ctx context.Context, topics map[string]*topicState) {
+	groups := make(map[string]error)
+	for _, n := range c.needs() {
+		if !c.wants(n.process) {
+			continue
+		}
+		operation := "Read"
+		if n.allow == kmsg.ACLOperationWrite {
+			operation = "Write"
+		}
+		f := Finding{Status: OK, What: n.process, Detail: n.why}
+		allowed, known := false, false
+		if n.group != "" {
+			f.Name = operation + " group " + n.group
+			err, asked := groups[n.group]
+			if !asked {
+				err = kafka.CheckGroup(ctx, c.cl, n.group)
+				groups[n.group] = err
+			}
+			allowed, known = err == nil, err == nil || kafka.IsSetup(err)
+		} else {
+			f.Name = operation + " topic " + n.topic
+			switch state := topics[n.topic]; {
+			case state == nil:
+			case state.forbidden:
+				known = true // both reading and writing include looking at it
+			case state.allowed != nil:
+				allowed, known = *state.allowed&(1<<n.allow) != 0, true
+			}
+		}
+		switch {
+		case !known:
+			f.Status, f.Detail = Unknown, n.why+"; could not be found out"
+		case !allowed:
+			f.Status, f.Detail = Failed, "not allowed: "+n.why
+			if n.optional {
+				f.Status = Warning
+			}
+			resource := "--topic " + n.topic
+			if n.group != "" {
+				resource = "--group " + n.group
+			}
+			f.Mend = c.acl(operation, resource)
+		}
+		c.report.add(f)
+	}
+}
+
+func committed(lag kadm.GroupLag) bool {
+	for _, partitions := range lag {
+		for _, p := range partitions {
+			if p.Commit.At >= 0 {
+				return true
+			}
+		}
+	}
+	return false
+}
