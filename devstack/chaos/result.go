@@ -95,8 +95,11 @@ func (r Result) Print(out io.Writer) {
 		name     string
 		findings []string
 	}{
-		{"lost", r.Verdict.Lost}, {"doubled", r.Verdict.Doubled}, {"stuck", r.Verdict.Stuck},
-		{"panic", r.Panics}, {"the test itself", r.Verdict.Flawed},
+		{"lost", r.Verdict.Lost},
+		{"doubled", r.Verdict.Doubled},
+		{"stuck", r.Verdict.Stuck},
+		{"panic", r.Panics},
+		{"the test itself", r.Verdict.Flawed},
 	} {
 		const most = 40
 		for i, f := range part.findings {

@@ -3,11 +3,13 @@ package audit
 import (
 	"context"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
 
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
@@ -169,7 +171,7 @@ func lag(ctx context.Context, brokers []string, t Topics) ([]string, error) {
 			return nil, err
 		}
 		committed, err := admin.FetchOffsets(ctx, g.group)
-		if err != nil {
+		if err != nil && !errors.Is(err, kerr.GroupIDNotFound) { // then it has committed nothing
 			return nil, err
 		}
 		ends.Each(func(end kadm.ListedOffset) {
