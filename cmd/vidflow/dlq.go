@@ -184,12 +184,12 @@ func (c *dlqRedriveCmd) run(ctx context.Context, t *toolbox) error {
 	defer producer.Close()
 
 	sent, bar := 0, t.progress("sent back", len(entries))
-	err = box.Redrive(ctx, producer, t.log, entries, func(r deadletter.Redriven) {
+	err = box.Redrive(ctx, producer, entries, func(r deadletter.Redriven) {
 		if r.Err == nil {
 			sent++
 			bar.add()
 		}
-		if r.Err != nil || !bar.terminal {
+		if r.Err != nil || r.ReceiptErr != nil || !bar.terminal {
 			bar.clear()
 			c.tell(t, r)
 		}
@@ -269,5 +269,8 @@ func (c *dlqRedriveCmd) tell(t *toolbox, r deadletter.Redriven) {
 		_, _ = fmt.Fprintf(t.stdout, "%s not sent back: %s\n", r.Entry.Place, r.Err)
 	default:
 		_, _ = fmt.Fprintf(t.stdout, "%s sent back to %s/%s\n", r.Entry.Place, r.Entry.OriginTopic, r.To)
+	}
+	if r.ReceiptErr != nil {
+		t.note("%s has no receipt, so it will be listed still; to send it again does no harm: %s", r.Entry.Place, r.ReceiptErr)
 	}
 }

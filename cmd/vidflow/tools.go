@@ -53,13 +53,16 @@ type toolbox struct {
 // errSaid is an error that people were told of already.
 var errSaid = errors.New("see above")
 
-// runTool runs a tool. Its log is for trouble alone unless LOG_LEVEL says otherwise, and goes to no file.
+// silent is a level that nothing is logged at: a tool says itself what is wrong.
+const silent = slog.LevelError + 1
+
+// runTool runs a tool. It has no log unless LOG_LEVEL asks for one, which goes to no file.
 func (l *commandLine) runTool(
 	ctx context.Context, cfg *config.Config, env map[string]string, stdin io.Reader, stdout, stderr io.Writer,
 ) error {
 	level := cfg.Process.LogLevel
 	if l.flags["LOG_LEVEL"] == "" && env["LOG_LEVEL"] == "" {
-		level = slog.LevelError
+		level = silent
 	}
 	log, files, err := telemetry.Open(telemetry.Options{
 		Console: stderr, Format: cfg.Process.LogFormat, NoColor: env["NO_COLOR"] != "", Level: level, Redact: cfg.Redactor().Redact,

@@ -100,7 +100,7 @@ func TestRedrive(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := box.Redrive(r.ctx(), r.producer(), quiet(), entries, func(d deadletter.Redriven) {
+		if err := box.Redrive(r.ctx(), r.producer(), entries, func(d deadletter.Redriven) {
 			if d.Err == nil {
 				sent++
 			} else if refused++; !errors.Is(d.Err, deadletter.ErrWithoutValue) {
@@ -198,11 +198,11 @@ func TestRedrive_can_be_killed_at_any_moment(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			_ = box.Redrive(r.ctx(), m, quiet(), entries, func(deadletter.Redriven) {})
+			_ = box.Redrive(r.ctx(), m, entries, func(deadletter.Redriven) {})
 			box.Close()
 
 			entries = r.list(deadletter.Filter{})
-			if err := r.box().Redrive(r.ctx(), r.producer(), quiet(), entries, func(d deadletter.Redriven) {
+			if err := r.box().Redrive(r.ctx(), r.producer(), entries, func(d deadletter.Redriven) {
 				if d.Err != nil {
 					t.Error(d.Err)
 				}
@@ -238,7 +238,7 @@ func TestRedrive_passes_over_what_cannot_be(t *testing.T) {
 	vanished.Offset = 7
 	var got []string
 	tell := func(d deadletter.Redriven) { got = append(got, d.Err.Error()) }
-	if err := r.box().Redrive(r.ctx(), r.producer(), quiet(), []deadletter.Entry{foreign}, tell); err != nil {
+	if err := r.box().Redrive(r.ctx(), r.producer(), []deadletter.Entry{foreign}, tell); err != nil {
 		t.Fatal(err)
 	}
 	r.bury(death{origin: 2, key: "k", class: "json", value: "v"}) // so that the scan for offset 7 is not in vain

@@ -16,7 +16,7 @@ import (
 func FuzzParse(f *testing.F) {
 	const id = "0b5a2f1e-9c1d-4a53-8f0e-1d2c3b4a5968"
 	f.Add("update_transcribe", id, "0", "7", "1700000000000", "json", "not JSON", contract.HeaderSize, "12", []byte(id), []byte("{"))
-	f.Add("update_transcribe", id, "0", "7", "9223372036854775807", "json", "\x1b[2J", contract.HeaderRedriven, "0/1 0/2", []byte(nil), []byte(nil))
+	f.Add("\x1b[2J", id, "0", "7", "9223372036854775807", "\x1b[2J", "\x1b[2J", contract.HeaderRedriven, "0/1 0/2", []byte(nil), []byte(nil))
 	f.Add("", "", "", "", "", "", "", "", "", []byte("\x1b]0;x\x07"), []byte("\x9b"))
 	f.Fuzz(func(t *testing.T, topic, topicID, partition, offset, millis, class, reason, name, header string, key, value []byte) {
 		rec := &kgo.Record{Topic: "update_transcribe.dlq", Offset: 3, Timestamp: time.Unix(1_700_000_000, 0), Key: key, Value: value}
@@ -45,6 +45,9 @@ func FuzzParse(f *testing.F) {
 		}
 		if err := PrintList(&out, []Entry{{Letter: *letter}}); err != nil {
 			t.Errorf("print the list: %v", err)
+		}
+		if described, ok := Describe(rec); ok {
+			out.WriteString(described)
 		}
 		if i := strings.IndexFunc(out.String(), func(r rune) bool { return r < ' ' && r != '\n' && r != '\t' || r >= 0x7f && r < 0xa0 }); i >= 0 {
 			t.Errorf("a terminal would be told %q", out.String()[i:min(i+20, out.Len())])

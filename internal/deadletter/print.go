@@ -30,7 +30,7 @@ func PrintList(w io.Writer, entries []Entry) error {
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	_, _ = fmt.Fprintln(table, "LETTER\tDIED\tCLASS\tVIDEO\tSTATE\tREASON")
 	for _, e := range entries {
-		_, _ = fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\n", e.Place, stamp(e.DiedAt), orDash(e.Class), orDash(string(e.VideoID)),
+		_, _ = fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\n", e.Place, stamp(e.DiedAt), orDash(oneLine(e.Class)), orDash(string(e.VideoID)),
 			e.state(), orDash(oneLine(e.Reason)))
 	}
 	return table.Flush()
@@ -75,13 +75,13 @@ func Print(w io.Writer, l Letter, whole bool) error {
 	row := func(name, format string, args ...any) { _, _ = fmt.Fprintf(table, name+"\t"+format+"\n", args...) }
 	row("letter", "%s", l.Place)
 	row("died", "%s", stamp(l.DiedAt))
-	row("class", "%s", orDash(l.Class))
+	row("class", "%s", orDash(oneLine(l.Class)))
 	row("reason", "%s", orDash(oneLine(l.Reason)))
 	row("video", "%s", orDash(string(l.VideoID)))
-	row("origin", "%s/%d@%d", l.OriginTopic, l.Origin.Partition, l.Origin.Offset)
+	row("origin", "%s/%d@%d", oneLine(l.OriginTopic), l.Origin.Partition, l.Origin.Offset)
 	row("", "topic id %s", l.Origin.TopicID)
 	row("", "time %s", stamp(l.Origin.Time))
-	row("given up by", "vidflow %s on %s", orDash(l.Version), orDash(l.Host))
+	row("given up by", "vidflow %s on %s", orDash(oneLine(l.Version)), orDash(oneLine(l.Host)))
 	row("key", "%s", orDash(oneLine(string(l.Key))))
 	for _, h := range l.Headers {
 		row("header", "%s: %s", oneLine(h.Key), oneLine(string(h.Value)))
@@ -89,7 +89,7 @@ func Print(w io.Writer, l Letter, whole bool) error {
 	switch {
 	case l.WithoutValue:
 		row("value", "was %d bytes, SHA-256 %s: too large for the dead-letter topic, so it is not here and cannot be sent back",
-			l.Size, l.SHA256)
+			l.Size, oneLine(l.SHA256))
 	case l.Value == nil:
 		row("value", "none")
 	default:
@@ -170,7 +170,7 @@ type wholeView struct {
 
 func viewOf(l Letter) letterView {
 	return letterView{
-		Letter: l.Place.String(), DiedAt: encodable(l.DiedAt), VideoID: l.VideoID, Class: l.Class, Reason: l.Reason,
+		Letter: l.String(), DiedAt: encodable(l.DiedAt), VideoID: l.VideoID, Class: l.Class, Reason: l.Reason,
 		Origin: originView{
 			Place:   Place{l.OriginTopic, l.Origin.Partition, l.Origin.Offset},
 			TopicID: l.Origin.TopicID.String(), Time: encodable(l.Origin.Time),
@@ -224,7 +224,7 @@ func (r Redriven) MarshalJSON() ([]byte, error) {
 		Topic  string  `json:"topic"`
 		To     string  `json:"to,omitempty"`
 		Error  *string `json:"error"`
-	}{Letter: r.Entry.Place.String(), Topic: r.Entry.OriginTopic, To: r.To}
+	}{Letter: r.Entry.String(), Topic: r.Entry.OriginTopic, To: r.To}
 	if r.Err != nil {
 		text := r.Err.Error()
 		v.Error = &text
@@ -241,12 +241,13 @@ func Describe(rec *kgo.Record) (string, bool) {
 	l, r := parse(rec)
 	switch {
 	case l != nil && l.WithoutValue:
-		return fmt.Sprintf("dead letter of %s/%d@%d, %s: %s; without its value of %d bytes", l.OriginTopic, l.Origin.Partition,
-			l.Origin.Offset, l.Class, l.Reason, l.Size), true
+		return fmt.Sprintf("dead letter of %s/%d@%d, %s: %s; without its value of %d bytes", oneLine(l.OriginTopic), l.Origin.Partition,
+			l.Origin.Offset, oneLine(l.Class), oneLine(l.Reason), l.Size), true
 	case l != nil:
-		return fmt.Sprintf("dead letter of %s/%d@%d, %s: %s", l.OriginTopic, l.Origin.Partition, l.Origin.Offset, l.Class, l.Reason), true
+		return fmt.Sprintf("dead letter of %s/%d@%d, %s: %s", oneLine(l.OriginTopic), l.Origin.Partition, l.Origin.Offset,
+			oneLine(l.Class), oneLine(l.Reason)), true
 	case r != nil:
-		return fmt.Sprintf("receipt: letter %s was sent back to %s", strings.Join(r.letters, ", "), r.to), true
+		return fmt.Sprintf("receipt: letter %s was sent back to %s", oneLine(strings.Join(r.letters, ", ")), oneLine(r.to)), true
 	default:
 		return "", false
 	}

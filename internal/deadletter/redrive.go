@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"strings"
 	"sync"
 
@@ -32,6 +31,9 @@ type Redriven struct {
 	To string
 	// Err says why it was not: ErrWithoutValue, ErrForeign, ErrVanished, or kafka.ErrTooLarge. Such a letter is passed over.
 	Err error
+	// ReceiptErr says why a letter that was sent back has no receipt: it will be listed still, and to send it again does no
+	// harm.
+	ReceiptErr error
 }
 
 // Reasons why a letter cannot be sent back.
@@ -44,11 +46,9 @@ var (
 // Redrive sends the records of the entries back to their topics: key, value and headers as they were, and the headers of
 // the origin, by which the bridge gives them the position they had. After each it writes a receipt. Each entry is reported,
 // in no certain order and one at a time. It ends with the first error that is not of a single letter; what was reported
-// until then is done, and a repeat goes on with the rest. A receipt that cannot be written is logged and harmless.
-func (b *Box) Redrive(
-	ctx context.Context, to Publisher, log *slog.Logger, entries []Entry, report func(Redriven),
-) error {
-	r := redrive{to: to, log: log, report: report}
+// until then is done, and a repeat goes on with the rest.
+func (b *Box) Redrive(ctx context.Context, to Publisher, entries []Entry, report func(Redriven)) error {
+	r := redrive{to: to, report: report}
 	wanted := make(map[Place]Entry, len(entries))
 	var spans []kafka.Span
 	for _, e := range entries {
@@ -104,9 +104,9 @@ func widen(spans []kafka.Span, p Place) []kafka.Span {
 }
 
 type redrive struct {
-	to     Publisher
-	log    *slog.Logger
-	mu     sync.Mutex
+	to Publisher
+
+	mu     sync.Mutex // for report
 	report func(Redriven)
 }
 
@@ -131,10 +131,7 @@ func (r *redrive) send(ctx context.Context, e Entry, l Letter) error {
 	receipt := append(origin,
 		kafka.Header{Key: contract.HeaderRedriven, Value: []byte(strings.Join(e.letters, " "))},
 		kafka.Header{Key: contract.HeaderRedrivenTo, Value: []byte(to)})
-	if _, _, err := r.to.Publish(ctx, l.Topic, l.Key, nil, receipt...); err != nil {
-		r.log.Warn("Kafka dead letter was sent back, but its receipt cannot be written: it will be listed still, and to send "+
-			"it again does no harm", "topic", l.Topic, "partition", l.Partition, "offset", l.Offset, "error", err)
-	}
-	r.tell(Redriven{Entry: e, To: to})
+	_, _, failed := r.to.Publish(ctx, l.Topic, l.Key, nil, receipt...)
+	r.tell(Redriven{Entry: e, To: to, ReceiptErr: failed})
 	return nil
 }

@@ -83,20 +83,21 @@ func (w *Watcher) Ready(ctx context.Context) error { return w.probe(ctx) }
 
 // Run works until ctx ends, and returns nil then. It outlives every outage.
 func (w *Watcher) Run(ctx context.Context) error {
-	for {
+	for ctx.Err() == nil {
 		fetches := w.cl.PollRecords(ctx, watchedAtOnce)
-		if ctx.Err() != nil || fetches.IsClientClosed() {
-			return nil
+		if fetches.IsClientClosed() {
+			break
 		}
 		w.sayErrors(fetches)
 		letters, redriven := w.read(fetches)
 		if len(letters)+len(redriven) > 0 && !w.record(ctx, letters, redriven) {
-			return nil
+			break
 		}
 		if err := w.cl.CommitUncommittedOffsets(ctx); err != nil && ctx.Err() == nil {
 			w.log.Warn("Kafka offsets of dead letters not committed, they will be read again", "error", err)
 		}
 	}
+	return nil
 }
 
 // Close leaves the group.

@@ -94,7 +94,7 @@ func TestWatcher_tells_the_database(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := box.Redrive(r.ctx(), r.producer(), quiet(), entries, func(deadletter.Redriven) {}); err != nil {
+	if err := box.Redrive(r.ctx(), r.producer(), entries, func(deadletter.Redriven) {}); err != nil {
 		t.Fatal(err)
 	}
 	r.eventually("none open", func() bool { return letters().Open == 0 })

@@ -38,41 +38,48 @@ func TestRead(t *testing.T) {
 			videoID, "request for a transcription of https://x/1.mp4", true,
 		},
 		"no request": {
-			kgo.Record{Topic: "Transcribe", Value: []byte(`[]`)}, "",
+			kgo.Record{Topic: "Transcribe", Value: []byte(`[]`)},
+			"",
 			"cannot be understood: no request: json: cannot unmarshal array into Go value of type contract.Request", false,
 		},
 		"a transcript": {
 			kgo.Record{Topic: "update_transcribe", Value: []byte(transcript)}, videoID, "transcript: 2.5 s, no language, 1 word", true,
 		},
 		"a transcript that was sent back": {
-			kgo.Record{Topic: "update_transcribe", Value: []byte(transcript), Headers: origin}, videoID,
+			kgo.Record{Topic: "update_transcribe", Value: []byte(transcript), Headers: origin},
+			videoID,
 			"transcript: 2.5 s, no language, 1 word, sent back from the dead letters", true,
 		},
 		"poison": {
-			kgo.Record{Topic: "update_transcribe", Key: []byte(videoID), Value: []byte(`{`)}, videoID,
+			kgo.Record{Topic: "update_transcribe", Key: []byte(videoID), Value: []byte(`{`)},
+			videoID,
 			"cannot be understood: not JSON: it ends too early", false,
 		},
 		"a compression": {
-			kgo.Record{Topic: "finish_compress", Key: []byte(videoID), Value: []byte(`https://x/2.mp4`)}, videoID,
+			kgo.Record{Topic: "finish_compress", Key: []byte(videoID), Value: []byte(`https://x/2.mp4`)},
+			videoID,
 			"compressed video: https://x/2.mp4", true,
 		},
 		"a dead letter": {
 			kgo.Record{Topic: "update_transcribe.dlq", Key: []byte(videoID), Headers: with(
 				kgo.RecordHeader{Key: contract.HeaderClass, Value: []byte("json")},
-				kgo.RecordHeader{Key: contract.HeaderReason, Value: []byte("not JSON")})}, videoID,
+				kgo.RecordHeader{Key: contract.HeaderReason, Value: []byte("not JSON")})},
+			videoID,
 			"dead letter of update_transcribe/1@7, json: not JSON", true,
 		},
 		"a dead letter without its value": {
 			kgo.Record{Topic: "update_transcribe.dlq", Headers: with(
 				kgo.RecordHeader{Key: contract.HeaderClass, Value: []byte("json")},
 				kgo.RecordHeader{Key: contract.HeaderReason, Value: []byte("not JSON")},
-				kgo.RecordHeader{Key: contract.HeaderSize, Value: []byte("12")})}, "",
+				kgo.RecordHeader{Key: contract.HeaderSize, Value: []byte("12")})},
+			"",
 			"dead letter of update_transcribe/1@7, json: not JSON; without its value of 12 bytes", true,
 		},
 		"a receipt": {
 			kgo.Record{Topic: "update_transcribe.dlq", Headers: with(
 				kgo.RecordHeader{Key: contract.HeaderRedriven, Value: []byte("0/1 0/5")},
-				kgo.RecordHeader{Key: contract.HeaderRedrivenTo, Value: []byte("2@9")})}, "",
+				kgo.RecordHeader{Key: contract.HeaderRedrivenTo, Value: []byte("2@9")})},
+			"",
 			"receipt: letter 0/1, 0/5 was sent back to 2@9", true,
 		},
 		"what a check wrote": {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -29,13 +28,11 @@ func (c *check) groups(ctx context.Context) {
 	if len(names) == 0 {
 		return
 	}
-	lags, err := c.adm.Lag(ctx, slices.Clone(names)...) // it sorts what it is given
 	for _, name := range names {
 		f := Finding{Status: OK, What: "group", Name: name}
-		lag, ok := lags[name]
-		switch failed := errors.Join(lag.DescribeErr, lag.FetchErr); {
-		case err != nil && !ok:
-			f.Status, f.Detail = Unknown, err.Error()
+		lags, err := c.adm.Lag(ctx, name) // each by itself: one that is forbidden spoils the answer about the others
+		lag := lags[name]
+		switch failed := errors.Join(err, lag.DescribeErr, lag.FetchErr); {
 		case errors.Is(failed, kerr.GroupAuthorizationFailed):
 			f.Status, f.Detail, f.Mend = Unknown, "the login may not look at it", c.acl("Describe", "--group "+name)
 		case failed != nil && !errors.Is(failed, kerr.GroupIDNotFound):
