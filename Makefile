@@ -17,6 +17,11 @@ LARGE ?= 2000
 # How long `make fuzz` spends on each of its targets.
 FUZZTIME ?= 30s
 
+# `make chaos`: what happens follows from SEED alone; MINUTES is for how long things go wrong.
+SEED ?= 1
+VIDEOS ?= 500
+MINUTES ?= 5
+
 DEVSTACK := bin/devstack
 VIDFLOW  := bin/vidflow
 # What the end-to-end tests start: the same program, with the race detector in it.
@@ -136,6 +141,10 @@ kafka-check-messages: build-vidflow ## Show the last messages of vidflow's topic
 .PHONY: kafka-consumer
 kafka-consumer: build-vidflow ## Show messages as they come, until Ctrl-C (vidflow kafka tail --follow)
 	@$(KAFKA_ENV); exec $(VIDFLOW) kafka tail --follow --from=end $(ARGS)
+
+.PHONY: chaos
+chaos: build-devstack build-vidflow ## Break a whole pipeline in every way, heal it, check every result (SEED=1 VIDEOS=500 MINUTES=5)
+	@$(DEVSTACK) chaos --binary=$(VIDFLOW) --seed='$(SEED)' --videos='$(VIDEOS)' --minutes='$(MINUTES)'
 
 .PHONY: histories
 histories: build-devstack ## Record histories of the workflow's paths that have none, for the replay tests

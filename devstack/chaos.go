@@ -53,7 +53,7 @@ func (c *chaosCmd) Run(sig *interrupts) (err error) {
 		return err
 	}
 	defer func() { _ = anchor.Close() }()
-	cfg, err := c.config(sig, dir, logs, block, say)
+	cfg, err := c.config(dir, logs, block, say)
 	if err != nil {
 		return err
 	}
@@ -77,7 +77,7 @@ func (c *chaosCmd) Run(sig *interrupts) (err error) {
 	return os.RemoveAll(logs)
 }
 
-func (c *chaosCmd) config(sig *interrupts, dir, logs string, block ports.Block, say func(string, ...any)) (chaos.Config, error) {
+func (c *chaosCmd) config(dir, logs string, block ports.Block, say func(string, ...any)) (chaos.Config, error) {
 	servers, err := stack.New(stack.Config{Dir: dir, Ports: block, Disposable: true, Log: io.Discard})
 	if err != nil {
 		return chaos.Config{}, err
