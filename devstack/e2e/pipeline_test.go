@@ -216,10 +216,11 @@ func (p *pipeline) start(names ...string) {
 // launch starts a process and waits for nothing.
 func (p *pipeline) launch(name string) {
 	p.t.Helper()
-	cmd := exec.Command(need(p.t, "VIDFLOW_TEST_BINARY"), name)
-	out := p.console.Writer(name, slices.Index(everyProcess, name))
+	command, _, _ := strings.Cut(name, "-") // "kafkabridge-2" is one of several
+	cmd := exec.Command(need(p.t, "VIDFLOW_TEST_BINARY"), command)
+	out := p.console.Writer(name, slices.Index(everyProcess, command))
 	cmd.Stdout, cmd.Stderr = out, out
-	cmd.Env = p.env.With(login(p.t, name)...).With(envfile.Var{Name: "OPS_ADDR", Value: p.block.Addr(opsPort[name])}).
+	cmd.Env = p.env.With(login(p.t, command)...).With(envfile.Var{Name: "OPS_ADDR", Value: p.block.Addr(opsPort[name])}).
 		Environ([]string{"PATH=" + os.Getenv("PATH")})
 	child, err := process.Start(cmd, process.Options{})
 	if err != nil {
@@ -228,7 +229,10 @@ func (p *pipeline) launch(name string) {
 	p.processes[name] = child
 }
 
-var opsPort = map[string]ports.Service{worker: ports.WorkerOps, starter: ports.StarterOps, bridge: ports.BridgeOps}
+var opsPort = map[string]ports.Service{
+	worker: ports.WorkerOps, starter: ports.StarterOps, bridge: ports.BridgeOps,
+	bridges[0]: ports.WorkerOps, bridges[1]: ports.StarterOps, bridges[2]: ports.BridgeOps,
+}
 
 // awaitStatus waits until the process says that it is "ready", "degraded" or "not ready".
 func (p *pipeline) awaitStatus(name, want string) {
@@ -382,7 +386,12 @@ func (p *pipeline) awaitDone(ctx context.Context, b simulator.Behaviour, length 
 // await repeats a look until it answers nil.
 func (p *pipeline) await(what string, look func(context.Context) error) {
 	p.t.Helper()
-	ctx, cancel := context.WithTimeout(p.t.Context(), patience)
+	p.awaitFor(patience, what, look)
+}
+
+func (p *pipeline) awaitFor(limit time.Duration, what string, look func(context.Context) error) {
+	p.t.Helper()
+	ctx, cancel := context.WithTimeout(p.t.Context(), limit)
 	defer cancel()
 	ticker := time.NewTicker(50 * time.Millisecond)
 	defer ticker.Stop()
@@ -442,8 +451,13 @@ func (p *pipeline) requests(ctx context.Context) ([]*kgo.Record, error) {
 // awaitAcknowledged waits until the bridge has committed everything up to the ends of the result topics.
 func (p *pipeline) awaitAcknowledged() {
 	p.t.Helper()
+	p.awaitAcknowledgedFor(patience)
+}
+
+func (p *pipeline) awaitAcknowledgedFor(limit time.Duration) {
+	p.t.Helper()
 	admin := kadm.NewClient(p.kafka)
-	p.await("all results are acknowledged", func(ctx context.Context) error {
+	p.awaitFor(limit, "all results are acknowledged", func(ctx context.Context) error {
 		ends, err := admin.ListEndOffsets(ctx, p.topics.transcribed, p.topics.compressed)
 		if err != nil {
 			return err
