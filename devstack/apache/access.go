@@ -46,6 +46,7 @@ type Names struct {
 	Ask, Transcribed, Compressed string // topics
 	TranscriptionGroup           string
 	CompressionGroup             string
+	DeadLetterGroup              string // may be empty
 	// DeadLetterSuffix follows the name of a topic of results.
 	DeadLetterSuffix string
 }
@@ -61,12 +62,14 @@ func (n Names) deadLetters() []string {
 func (n Names) LeastPrivileges() []Grant {
 	read, write := []kadm.ACLOperation{kadm.OpRead}, []kadm.ACLOperation{kadm.OpWrite}
 	groups := []string{n.TranscriptionGroup, n.CompressionGroup}
-	return []Grant{
+	grants := []Grant{
 		// It asks for transcriptions, and reads single results without a group.
 		{User: VidflowWorker, Topics: []string{n.Ask}, Operations: write},
 		{User: VidflowWorker, Topics: n.results(), Operations: read},
 		// It publishes the transcripts that are sent to the API.
 		{User: VidflowStart, Topics: []string{n.Transcribed}, Operations: write},
+		// It says that a video has dead letters.
+		{User: VidflowStart, Topics: n.deadLetters(), Operations: read},
 		// It consumes results in its groups, and buries what cannot be understood.
 		{User: VidflowBridge, Topics: n.results(), Operations: read},
 		{User: VidflowBridge, Groups: groups, Operations: read},
@@ -78,4 +81,10 @@ func (n Names) LeastPrivileges() []Grant {
 		},
 		{User: Vidflow, Groups: groups, Operations: read},
 	}
+	if n.DeadLetterGroup != "" {
+		for _, user := range []User{VidflowStart, Vidflow} {
+			grants = append(grants, Grant{User: user, Groups: []string{n.DeadLetterGroup}, Operations: read})
+		}
+	}
+	return grants
 }

@@ -54,6 +54,7 @@ func newBroker(cfg Config, logFile string) (broker, error) {
 		Grants: apache.Names{
 			Ask: topicAsk, Transcribed: topicTranscribed, Compressed: topicCompressed,
 			TranscriptionGroup: groupTranscription, CompressionGroup: groupCompression,
+			DeadLetterGroup:  groupDeadLetters,
 			DeadLetterSuffix: contract.DeadLetterSuffix,
 		}.LeastPrivileges(),
 		MaxMessageBytes: maxMessageBytes,

@@ -35,6 +35,7 @@ const (
 
 	groupTranscription = "codeendelea-transcription-consumer"
 	groupCompression   = "codeendelea-compression-consumer"
+	groupDeadLetters   = "vidflow-dead-letters"
 )
 
 func topics() []string {

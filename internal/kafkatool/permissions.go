@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -30,8 +31,7 @@ func (c *check) groups(ctx context.Context) {
 	}
 	for _, name := range names {
 		f := Finding{Status: OK, What: "group", Name: name}
-		lags, err := c.adm.Lag(ctx, name) // each by itself: one that is forbidden spoils the answer about the others
-		lag := lags[name]
+		lag, err := c.lag(ctx, name)
 		switch failed := errors.Join(err, lag.DescribeErr, lag.FetchErr); {
 		case errors.Is(failed, kerr.GroupAuthorizationFailed):
 			f.Status, f.Detail, f.Mend = Unknown, "the login may not look at it", c.acl("Describe", "--group "+name)
@@ -136,6 +136,27 @@ func (c *check) permissions(ctx context.Context, topics map[string]*topicState) 
 			f.Mend = c.acl(operation, resource)
 		}
 		c.report.add(f)
+	}
+}
+
+// Of a cluster that has no group yet the coordinators come to be when they are first asked for.
+const (
+	coordinatorTries = 10
+	coordinatorPause = 300 * time.Millisecond
+)
+
+// lag asks for one group by itself: one that is forbidden would spoil the answer about others.
+func (c *check) lag(ctx context.Context, group string) (kadm.DescribedGroupLag, error) {
+	for try := 1; ; try++ {
+		lags, err := c.adm.Lag(ctx, group)
+		if try == coordinatorTries || !errors.Is(err, kerr.CoordinatorNotAvailable) && !errors.Is(err, kerr.CoordinatorLoadInProgress) {
+			return lags[group], err
+		}
+		select {
+		case <-time.After(coordinatorPause):
+		case <-ctx.Done():
+			return lags[group], ctx.Err()
+		}
 	}
 }
 
