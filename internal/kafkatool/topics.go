@@ -18,8 +18,8 @@ import (
 
 // What the settings of topics are held against.
 const (
-	// leastRetention outlasts a run's waits: 24 h until a compression is overdue, 24 h until it is given up, and 18 h of asks.
-	// A result that is gone before its step succeeds is asked for again.
+	// leastRetention outlasts a run's waits, 48 h when nothing comes, by a day. A result that is gone before its step
+	// succeeds has to be asked for again.
 	leastRetention = 72 * time.Hour
 	// leastLetterRetention is what people take to see to dead letters.
 	leastLetterRetention = 14 * 24 * time.Hour
