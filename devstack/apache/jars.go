@@ -165,7 +165,7 @@ func java(ctx context.Context) (string, error) {
 	}
 	version := javaVersion(said.String())
 	if version < oldestJava {
-		return "", fmt.Errorf("Apache Kafka needs Java %d or later, and %s is Java %d", oldestJava, path, version)
+		return "", fmt.Errorf("it needs Java %d or later, and %s is Java %d", oldestJava, path, version)
 	}
 	return path, nil
 }
@@ -183,5 +183,5 @@ func javaVersion(said string) int {
 }
 
 func missing(program, pkg string, err error) error {
-	return fmt.Errorf("Apache Kafka needs %s, which is not installed (Debian: apt-get install %s): %w", program, pkg, err)
+	return fmt.Errorf("it needs %s, which is not installed (Debian: apt-get install %s): %w", program, pkg, err)
 }
