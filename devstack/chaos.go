@@ -93,7 +93,7 @@ func (c *chaosCmd) config(dir, logs string, block ports.Block, say func(string, 
 	mark := envfile.Var{Name: leftover.Marker, Value: dir}
 	return chaos.Config{
 		World: chaos.World{
-			Dir: dir, Logs: logs, Block: block,
+			Logs: logs, Block: block,
 			Serve: func(server, advertisedKafka string) *exec.Cmd {
 				cmd := exec.Command(self, "serve", server, "--dir="+dir, "--port-base="+strconv.Itoa(block.Base),
 					"--advertised-kafka="+advertisedKafka)

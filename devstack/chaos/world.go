@@ -32,9 +32,9 @@ const partitions = 4
 
 // World is what a run is given: how to start what it kills.
 type World struct {
-	// Dir keeps all state, Logs a file for each process.
-	Dir, Logs string
-	// Block has the ports of the servers; Anchored is the one of them that is not to be used.
+	// Logs is a folder that gets a file for each process.
+	Logs string
+	// Block has the ports of the servers.
 	Block ports.Block
 	// Serve makes the command that serves one server.
 	Serve func(server, advertisedKafka string) *exec.Cmd

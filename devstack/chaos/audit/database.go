@@ -125,11 +125,14 @@ func pending(ctx context.Context, conn *pgx.Conn) ([]string, error) {
 	return pgx.CollectRows(rows, pgx.RowTo[string])
 }
 
-// unsettled counts the videos with a track that still waits.
-func unsettled(ctx context.Context, conn *pgx.Conn) (n int, err error) {
+// unsettled counts the videos with a track that still waits, and those whose row has vanished without the pipeline having
+// noticed.
+func unsettled(ctx context.Context, conn *pgx.Conn) (waiting, vanished int, err error) {
 	err = conn.QueryRow(ctx, `
-		select count(*) from pipeline.videos p join public.videos v on v.id = p.video_id
-		where p.deleted_at is null
-			and (p.transcription_state = 'waiting' or p.compression_state in ('waiting', 'overdue'))`).Scan(&n)
-	return n, err
+		select count(*) filter (where v.id is not null
+				and (p.transcription_state = 'waiting' or p.compression_state in ('waiting', 'overdue'))),
+			count(*) filter (where v.id is null)
+		from pipeline.videos p left join public.videos v on v.id = p.video_id
+		where p.deleted_at is null`).Scan(&waiting, &vanished)
+	return waiting, vanished, err
 }

@@ -49,12 +49,15 @@ func (s Servers) Unrest(ctx context.Context) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	n, err := unsettled(ctx, conn)
+	unanswered, vanished, err := unsettled(ctx, conn)
 	if err != nil {
 		return nil, err
 	}
-	if n > 0 {
-		unrest = append(unrest, fmt.Sprintf("%d videos wait for a result", n))
+	if unanswered > 0 {
+		unrest = append(unrest, fmt.Sprintf("%d videos wait for a result", unanswered))
+	}
+	if vanished > 0 {
+		unrest = append(unrest, fmt.Sprintf("%d rows have vanished without being noticed", vanished))
 	}
 	open, err := s.Temporal.WorkflowService().CountWorkflowExecutions(ctx, &workflowservice.CountWorkflowExecutionsRequest{
 		Namespace: s.Namespace, Query: "ExecutionStatus = 'Running'",

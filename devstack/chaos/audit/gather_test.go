@@ -94,9 +94,16 @@ func TestHistory(t *testing.T) {
 	exec("insert into pipeline.intents (video_id, kind) values ($1, 'run')", created)
 	exec(`insert into pipeline.claims (token, video_id, position, until)
 		values (gen_random_uuid(), $1, ($2::uuid, 1, 4, now())::pipeline.position, now() + interval '1 minute')`, created, topic)
+	if waiting, vanished, err := unsettled(ctx, conn); waiting != 0 || vanished != 0 || err != nil {
+		t.Errorf("%d wait, %d have vanished, %v", waiting, vanished, err)
+	}
 	left, err := pending(ctx, conn)
 	if err != nil || len(left) != 2 || !strings.Contains(left[0], "intent") || !strings.Contains(left[1], "claimed") {
 		t.Errorf("left: %q, %v", left, err)
+	}
+	exec("delete from public.videos")
+	if waiting, vanished, err := unsettled(ctx, conn); waiting != 0 || vanished != 1 || err != nil {
+		t.Errorf("%d wait, %d have vanished, %v", waiting, vanished, err)
 	}
 }
 
