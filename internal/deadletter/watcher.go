@@ -40,6 +40,7 @@ type WatcherConfig struct {
 // has what is before it; what is read again changes nothing.
 type Watcher struct {
 	cl     *kgo.Client
+	group  string
 	topics []string
 	tracks map[string]contract.Track
 	store  Store
@@ -49,7 +50,7 @@ type Watcher struct {
 
 // NewWatcher does not connect yet.
 func NewWatcher(cfg WatcherConfig, store Store, log *slog.Logger) (*Watcher, error) {
-	w := &Watcher{tracks: make(map[string]contract.Track), store: store, log: log}
+	w := &Watcher{group: cfg.Group, tracks: make(map[string]contract.Track), store: store, log: log}
 	for topic, track := range cfg.Tracks {
 		w.tracks[topic+contract.DeadLetterSuffix] = track
 	}
@@ -74,8 +75,7 @@ func (w *Watcher) CheckTopics(ctx context.Context) error {
 	if err := kafka.CheckTopics(ctx, w.cl, w.topics...); err != nil {
 		return err
 	}
-	group, _ := w.cl.GroupMetadata()
-	return kafka.CheckGroup(ctx, w.cl, group)
+	return kafka.CheckGroup(ctx, w.cl, w.group)
 }
 
 // Ready is a probe of the client.

@@ -9,6 +9,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
 	"github.com/codeendelea/vidflow/internal/contract"
 	"github.com/codeendelea/vidflow/internal/deadletter"
 	"github.com/codeendelea/vidflow/internal/kafka"
@@ -107,6 +110,48 @@ func TestWatcher_tells_the_database(t *testing.T) {
 	r.eventually("the third", func() bool { return letters().Count == 3 })
 	if got := letters(); got.Open != 1 || got.Latest.Track != contract.CompressionTrack {
 		t.Errorf("got %+v", got)
+	}
+}
+
+func TestWatcher_says_what_it_may_not_do(t *testing.T) {
+	t.Parallel()
+	letters := transcripts + contract.DeadLetterSuffix
+	acl := func(resource kmsg.ACLResourceType, name string) kfake.ACL {
+		return kfake.ACL{
+			Resource: resource, Name: name, Pattern: kmsg.ACLResourcePatternTypeLiteral, Operation: kmsg.ACLOperationRead, Allow: true,
+		}
+	}
+	cluster, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(1, letters), kfake.EnableSASL(), kfake.EnableACLs(),
+		kfake.Superuser("PLAIN", "admin", "admin"), kfake.User("PLAIN", "starter", "secret",
+			acl(kmsg.ACLResourceTypeTopic, letters), acl(kmsg.ACLResourceTypeGroup, group)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(cluster.Close)
+	for name, row := range map[string]struct {
+		group string
+		want  string // in the error; none when empty
+	}{
+		"its group":   {group, ""},
+		"another one": {"another", "no permission for consumer group another"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w, err := deadletter.NewWatcher(deadletter.WatcherConfig{
+				Kafka: kafka.Config{
+					Brokers: cluster.ListenAddrs(), Username: "starter", Password: "secret", Mechanism: kafka.MechanismPlain,
+				},
+				Group: row.group, Tracks: map[string]contract.Track{transcripts: contract.TranscriptionTrack},
+			}, nil, quiet())
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer w.Close()
+			err = w.CheckTopics(t.Context())
+			if row.want == "" && err != nil || row.want != "" && (err == nil || !strings.Contains(err.Error(), row.want)) {
+				t.Errorf("got %v, want %q", err, row.want)
+			}
+		})
 	}
 }
 
