@@ -82,3 +82,28 @@ func TestServer(t *testing.T) {
 		t.Errorf("%d records after a restart, want the one that was produced", len(records))
 	}
 }
+
+func TestServer_says_that_it_is_elsewhere(t *testing.T) {
+	t.Parallel()
+	block, anchor, err := ports.Free()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = anchor.Close() })
+	server := New(Config{
+		Dir: t.TempDir(), Port: block.Port(ports.Kafka), Topics: []string{"a"}, Partitions: 1, Advertised: "127.0.0.1:9", Sync: true, Log: io.Discard,
+	})
+	if err := server.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = server.Stop(context.Background()) })
+	client, err := kgo.NewClient(kgo.SeedBrokers(block.Addr(ports.Kafka)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(client.Close)
+	brokers, err := kadm.NewClient(client).ListBrokers(t.Context())
+	if err != nil || len(brokers) != 1 || brokers[0].Host != "127.0.0.1" || brokers[0].Port != 9 {
+		t.Errorf("got %v, %v, want the advertised address", brokers, err)
+	}
+}

@@ -7,7 +7,6 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -101,11 +100,11 @@ func TestServer_after_a_crash(t *testing.T) {
 	keep(t, s, "kept over a crash")
 
 	t.Run("of_the_server", func(t *testing.T) {
-		if err := s.running.Signal(syscall.SIGKILL); err != nil {
-			t.Fatal(err)
+		for range 2 { // the second one does nothing
+			if err := s.Kill(); err != nil {
+				t.Fatal(err)
+			}
 		}
-		<-s.running.Done()
-		s.running = nil
 		start(t, s)
 		if got := query(t, s, `select note from kept`); got != "kept over a crash" {
 			t.Errorf("got %q", got)
