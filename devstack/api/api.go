@@ -49,6 +49,13 @@ type Video struct {
 			State     contract.TrackState `json:"state"`
 			LastError *string             `json:"last_error"`
 		} `json:"compression"`
+		DeadLetters struct {
+			Count  int `json:"count"`
+			Open   int `json:"open"`
+			Latest *struct {
+				Class string `json:"class"`
+			} `json:"latest"`
+		} `json:"dead_letters"`
 	} `json:"pipeline"`
 }
 

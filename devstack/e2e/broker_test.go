@@ -58,7 +58,7 @@ func (p *pipeline) allow() {
 	names := apache.Names{
 		Ask: p.topics.ask, Transcribed: p.topics.transcribed, Compressed: p.topics.compressed,
 		TranscriptionGroup: p.env.Value("KAFKA_TRANSCRIPTION_GROUP"), CompressionGroup: p.env.Value("KAFKA_COMPRESSION_GROUP"),
-		DeadLetterGroup:  "vidflow-dead-letters", // of all tests
+		DeadLetterGroup:  p.env.Value("KAFKA_DEAD_LETTER_GROUP"),
 		DeadLetterSuffix: contract.DeadLetterSuffix,
 	}
 	if err := apache.Give(p.t.Context(), kadm.NewClient(p.kafka), names.LeastPrivileges()...); err != nil {

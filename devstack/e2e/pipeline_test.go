@@ -103,6 +103,7 @@ func newPipeline(t *testing.T, settings ...envfile.Var) *pipeline {
 		{Name: "KAFKA_COMPRESSION_TOPIC", Value: p.topics.compressed},
 		{Name: "KAFKA_TRANSCRIPTION_GROUP", Value: "transcription-" + id},
 		{Name: "KAFKA_COMPRESSION_GROUP", Value: "compression-" + id},
+		{Name: "KAFKA_DEAD_LETTER_GROUP", Value: "dead-letters-" + id},
 		{Name: "SUPABASE_URL", Value: need(t, "SUPABASE_URL")},
 		{Name: "SUPABASE_SERVICE_KEY", Value: need(t, "SUPABASE_SERVICE_KEY")},
 		{Name: "JWT_SECRET", Value: secret},
