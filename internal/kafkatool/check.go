@@ -235,7 +235,10 @@ func (c *check) broker(ctx context.Context, b kadm.BrokerDetail) Finding {
 		return f
 	}
 	versions := kversion.FromApiVersionsResponse(resp)
-	f.Detail = fmt.Sprintf("speaks as Kafka %s, answers in %s", versions.VersionGuess(), milliseconds(time.Since(began)))
+	f.Detail = "answers in " + milliseconds(time.Since(began))
+	if guess := versions.VersionGuess(); strings.HasPrefix(guess, "v") { // others than Apache's may be like none of its
+		f.Detail = "speaks as Kafka " + guess + ", " + f.Detail
+	}
 	if fetch, _ := versions.LookupMaxKeyVersion(int16(kmsg.Fetch)); fetch < fetchByTopicID {
 		f.Status, f.Mend = Failed, "bring the broker to Kafka 3.1 or later"
 		f.Detail += ", too old: the worker reads records by topic id"
