@@ -127,7 +127,7 @@ func (readCloser) Close() error { return nil }
 var inside = []string{
 	"goroutine", "panic", "runtime", ".go:", "nil pointer", "interface {}", "unmarshal", "struct", "reflect", "stack",
 	"pgx", "SQLSTATE", "sqlstate", "pipeline.", "relation ", "constraint", "duplicate key", "grpc", "rpc error", "serviceerror",
-	"temporal", "Temporal", "kafka", "Kafka", "broker", "supabase", "postgres", "Postgres", "starter", "contract.", "huma", "chi.",
+	"temporal", "Temporal", "kafka", "Kafka", "supabase", "postgres", "Postgres", "starter", "contract.", "huma", "chi.",
 	"context deadline", "context canceled", "dial tcp", "connection refused", "127.0.0.1", "192.0.2.", secret,
 }
 

@@ -62,9 +62,9 @@ func (s *Starter) putTranscription(ctx context.Context, in *transcriptionInput) 
 	switch {
 	case errors.Is(err, kafka.ErrTooLarge):
 		return nil, problem(http.StatusRequestEntityTooLarge, "body_too_large",
-			"The transcript is larger than Kafka takes.").because(err)
+			"The transcript is larger than the message broker takes.").because(err)
 	case err != nil:
-		return nil, unavailable("Kafka", err)
+		return nil, unavailable("The message broker", err)
 	}
 	s.log.LogAttrs(ctx, slog.LevelInfo, "Kafka message sent: a transcript put in over HTTP",
 		slog.String("video_id", id.String()), slog.String("user_id", callerOf(ctx).UserID), slog.String("topic", s.cfg.ResultTopic),

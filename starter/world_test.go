@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"net/http/httputil"
 	"strings"
 	"sync"
 	"testing"
@@ -72,6 +73,8 @@ type answer struct {
 	status int
 	header http.Header
 	body   []byte
+	// request is what was sent, of which an answer may repeat a part.
+	request string
 }
 
 // call sends a request with a token, unless that is empty. A body that is not a string, bytes or nil is sent as JSON.
@@ -118,11 +121,15 @@ func (w *world) call(method, path, token string, body any, headers ...string) an
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	return answer{status: res.StatusCode, header: res.Header, body: content}
+	a := answer{status: res.StatusCode, header: res.Header, body: content}
+	if sent, err := httputil.DumpRequest(r, false); err == nil {
+		a.request = string(sent) + fmt.Sprint(body)
+	}
+	return a
 }
 
 // expect fails the test unless the answer has this status; every answer must have its request id, and every one that
-// is not a success must be a problem document that serves the old front end as well.
+// is not a success must be a problem document that serves the old front end as well. None may say what is inside.
 func (a answer) expect(t *testing.T, status int) answer {
 	t.Helper()
 	if a.status != status {
@@ -130,6 +137,9 @@ func (a answer) expect(t *testing.T, status int) answer {
 	}
 	if a.header.Get("X-Request-Id") == "" {
 		t.Errorf("no X-Request-Id")
+	}
+	if word := leaked(string(a.body), a.request); word != "" && a.header.Get("Content-Type") != "application/openapi+json" {
+		t.Errorf("the answer says %q: %s", word, a.body)
 	}
 	if status < 400 {
 		return a
