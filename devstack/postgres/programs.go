@@ -97,6 +97,7 @@ func fetched(a account, note func(string)) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	defer removeNewLogs(embeddedLogs())
 	startErr := embedded.NewDatabase(embedded.DefaultConfig().
 		Version(version).
 		Port(port).
@@ -109,6 +110,20 @@ func fetched(a account, note func(string)) (string, error) {
 		return "", fmt.Errorf("there is no Postgres on this machine and none could be fetched: %w", startErr)
 	}
 	return dir, nil
+}
+
+// embeddedLogs are the temporary files that embedded-postgres writes its log to and never removes.
+func embeddedLogs() []string {
+	files, _ := filepath.Glob(filepath.Join(os.TempDir(), "embedded_postgres_log*"))
+	return files
+}
+
+func removeNewLogs(old []string) {
+	for _, file := range embeddedLogs() {
+		if !slices.Contains(old, file) {
+			_ = os.Remove(file)
+		}
+	}
 }
 
 // cacheFor is a folder for the fetched programs that the account can enter and only the stack's user can write.
