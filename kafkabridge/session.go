@@ -286,13 +286,10 @@ func (s *session) joined() error {
 
 // close leaves the group and ends the client, within a time.
 func (s *session) close() {
-	ctx, cancel := context.WithTimeout(context.Background(), leaveTimeout)
-	defer cancel()
 	s.client.AllowRebalance()
-	if err := s.client.LeaveGroupContext(ctx); err != nil {
+	if err := kafka.Leave(s.client, leaveTimeout); err != nil {
 		s.log.Warn("Kafka group was not left in time; its partitions wait for the session to run out", "group", s.group, "error", err)
 	}
-	s.client.Close()
 }
 
 // assigned hears which partitions have come.

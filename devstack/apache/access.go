@@ -63,9 +63,9 @@ func (n Names) LeastPrivileges() []Grant {
 	read, write := []kadm.ACLOperation{kadm.OpRead}, []kadm.ACLOperation{kadm.OpWrite}
 	groups := []string{n.TranscriptionGroup, n.CompressionGroup}
 	grants := []Grant{
-		// It asks for transcriptions, and reads single results without a group.
+		// It asks for transcriptions, and reads single transcripts without a group.
 		{User: VidflowWorker, Topics: []string{n.Ask}, Operations: write},
-		{User: VidflowWorker, Topics: n.results(), Operations: read},
+		{User: VidflowWorker, Topics: []string{n.Transcribed}, Operations: read},
 		// It publishes the transcripts that are sent to the API.
 		{User: VidflowStart, Topics: []string{n.Transcribed}, Operations: write},
 		// It says that a video has dead letters.
@@ -77,7 +77,7 @@ func (n Names) LeastPrivileges() []Grant {
 
 		{
 			User: Vidflow, Topics: append([]string{n.Ask}, append(n.results(), n.deadLetters()...)...),
-			Operations: []kadm.ACLOperation{kadm.OpRead, kadm.OpWrite},
+			Operations: []kadm.ACLOperation{kadm.OpRead, kadm.OpWrite, kadm.OpDescribeConfigs},
 		},
 		{User: Vidflow, Groups: groups, Operations: read},
 	}

@@ -2,6 +2,7 @@ package kafkatest
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"strings"
@@ -172,6 +173,21 @@ func (c *crossing) awaitCommitted() {
 		}
 		if at, _ := committed.Lookup(c.names.Transcribed, 0); at.At != end.Offset {
 			return fmt.Errorf("acknowledged to %d of %d", at.At, end.Offset)
+		}
+		return nil
+	})
+}
+
+// awaitState waits until the group of transcriptions is in a state.
+func (c *crossing) awaitState(want string) {
+	c.t.Helper()
+	c.await("the group is in state "+want, func(ctx context.Context) error {
+		groups, err := c.admin.DescribeGroups(ctx, c.names.TranscriptionGroup)
+		if err != nil {
+			return err
+		}
+		if got := groups[c.names.TranscriptionGroup].State; got != want {
+			return errors.New("it is in " + got)
 		}
 		return nil
 	})

@@ -100,8 +100,15 @@ func (w *Watcher) Run(ctx context.Context) error {
 	return nil
 }
 
-// Close leaves the group.
-func (w *Watcher) Close() { w.cl.Close() }
+// leaveTimeout bounds Close.
+const leaveTimeout = 3 * time.Second
+
+// Close leaves the group, within a time.
+func (w *Watcher) Close() {
+	if err := kafka.Leave(w.cl, leaveTimeout); err != nil {
+		w.log.Warn("Kafka group was not left in time; others wait for the session to run out", "group", w.group, "error", err)
+	}
+}
 
 func (w *Watcher) sayErrors(fetches kgo.Fetches) {
 	fetches.EachError(func(topic string, partition int32, err error) {

@@ -23,6 +23,8 @@ const repeatAfter = 30 * time.Second
 // tries a refused login again and again in silence.
 type connections struct {
 	log *slog.Logger
+	// giveUp ends all requests of the client.
+	giveUp context.CancelFunc
 
 	mu       sync.Mutex
 	failures map[string]failure // by address of the broker
@@ -34,8 +36,8 @@ type failure struct {
 	logged time.Time
 }
 
-func newConnections(log *slog.Logger) *connections {
-	return &connections{log: log, failures: make(map[string]failure), cutLogin: make(map[string]bool)}
+func newConnections(log *slog.Logger, giveUp context.CancelFunc) *connections {
+	return &connections{log: log, giveUp: giveUp, failures: make(map[string]failure), cutLogin: make(map[string]bool)}
 }
 
 var (

@@ -1,6 +1,7 @@
 package kafka
 
 import (
+	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -37,8 +38,10 @@ func Options(cfg Config, log *slog.Logger, role string) ([]kgo.Opt, error) {
 		return nil, setupError("no Kafka broker is configured: set KAFKA_BROKERS to host:port", nil)
 	}
 	log = log.With("client", role)
-	connections := newConnections(log)
+	alive, giveUp := context.WithCancel(context.Background())
+	connections := newConnections(log, giveUp)
 	opts := []kgo.Opt{
+		kgo.WithContext(alive),
 		kgo.SeedBrokers(cfg.Brokers...),
 		kgo.ClientID(cfg.ClientID),
 		kgo.SoftwareNameAndVersion("vidflow", "v1"),
@@ -84,6 +87,20 @@ func NewClient(cfg Config, log *slog.Logger, role string, more ...kgo.Opt) (*kgo
 		return nil, setupError("the Kafka client refuses its configuration", err)
 	}
 	return cl, nil
+}
+
+// Leave leaves the consumer group of a client that NewClient made, within a time, and closes the client. The error says
+// that the group was not left. A client that is just joining waits, for as long as the group waits for a member that is
+// gone; then it is given up.
+func Leave(cl *kgo.Client, within time.Duration) error {
+	ctx, cancel := context.WithTimeout(context.Background(), within)
+	defer cancel()
+	err := cl.LeaveGroupContext(ctx)
+	if c := connectionsOf(cl); err != nil && c != nil {
+		c.giveUp()
+	}
+	cl.Close()
+	return err
 }
 
 func tlsConfig(cfg Config) (*tls.Config, error) {

@@ -76,7 +76,8 @@ func TestTimeouts(t *testing.T) {
 				if err == nil || kafka.IsSetup(err) {
 					t.Errorf("got %v, want an error that may pass", err)
 				}
-				if stay, want := <-broker.stays, factor*short; stay < want-20*time.Millisecond || stay > want+slack {
+				// The broker notices a connection later than its client does, on a busy machine.
+				if stay, want := <-broker.stays, factor*short; stay < want/2 || stay > want+slack {
 					t.Errorf("given up after %s, want %s", stay, want)
 				}
 			}
