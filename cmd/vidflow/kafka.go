@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -43,9 +44,10 @@ type kafkaCheckCmd struct {
 func (kafkaCheckCmd) Help() string {
 	return "Looks at each broker, TLS, the login, the topics and their settings, the consumer groups and, for each process, the " +
 		"permissions it needs, and says how to mend what is wrong. Nothing is changed but for one record, which is sent round " +
-		"through the dead-letter topic of the transcription results: nobody but vidflow reads that, and it passes over it.\n\n" +
+		"through the dead-letter topic of the transcription results: nobody but vidflow reads that, and it passes over it. Where " +
+		"processes are named it is sent only if dlq is among them, or --round-trip-topic is given.\n\n" +
 		"Exit code 1: something failed. Warnings do not count.\n\n" +
-		"Examples:\n\n  vidflow kafka check\n\n  vidflow kafka check worker --no-round-trip\n\n" +
+		"Examples:\n\n  vidflow kafka check\n\n  vidflow kafka check worker\n\n" +
 		"  vidflow kafka check --json | jq -r '.findings[] | select(.status == \"failed\") | .mend'"
 }
 
@@ -56,7 +58,9 @@ func (c *kafkaCheckCmd) run(ctx context.Context, t *toolbox) error {
 		TranscriptionGroup: k.TranscriptionGroup, CompressionGroup: k.CompressionGroup, DeadLetterGroup: k.DeadLetterGroup,
 		Processes: c.Process, RoundTrip: c.RoundTripTopic,
 	}
-	if cfg.RoundTrip == "" {
+	// Of the processes none but the tool for dead letters both writes and reads the topic.
+	everything := len(c.Process) == 0 || slices.Contains(c.Process, kafkatool.DeadLetters)
+	if cfg.RoundTrip == "" && everything {
 		cfg.RoundTrip = k.ConsumeTopic + contract.DeadLetterSuffix
 	}
 	if c.NoRoundTrip {

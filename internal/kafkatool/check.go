@@ -261,9 +261,16 @@ func (c *check) roundTrip(ctx context.Context, topics map[string]*topicState) {
 	}
 	f := Finding{Status: OK, What: "round trip", Name: topic}
 	defer func() { c.report.add(f) }()
-	if state, ok := topics[topic]; ok && !state.there {
-		f.Status, f.Detail = Unknown, "there is no such topic to write to"
-		return
+	if state, ok := topics[topic]; ok {
+		const both = 1<<kmsg.ACLOperationRead | 1<<kmsg.ACLOperationWrite
+		switch {
+		case state.forbidden, state.allowed != nil && *state.allowed&both != both:
+			f.Status, f.Detail = Unknown, "not sent: the login may not both write and read there"
+			return
+		case !state.there:
+			f.Status, f.Detail = Unknown, "not sent: there is no such topic"
+			return
+		}
 	}
 	token := rand.Text()
 	began := time.Now()
