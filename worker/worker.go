@@ -15,6 +15,7 @@ import (
 	"go.temporal.io/api/serviceerror"
 	"go.temporal.io/sdk/activity"
 	"go.temporal.io/sdk/client"
+	"go.temporal.io/sdk/interceptor"
 	sdk "go.temporal.io/sdk/worker"
 	"go.temporal.io/sdk/workflow"
 
@@ -47,6 +48,7 @@ func New(temporal client.Client, steps *activities.Activities, cfg Config, log *
 	w.make = func() sdk.Worker {
 		made := sdk.New(temporal, workflows.TaskQueue, sdk.Options{
 			WorkerStopTimeout: cfg.StopTimeout,
+			Interceptors:      []interceptor.WorkerInterceptor{&heartbeats{}},
 			OnFatalError: func(err error) {
 				select {
 				case w.fatal <- err:

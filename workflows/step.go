@@ -14,8 +14,10 @@ const (
 	// localStepTimeout is how long the first try of a step may take; it must stay below 0.8 of the workflow task's
 	// time-out of 10 s, past which a local activity costs heartbeats.
 	localStepTimeout = 5 * time.Second
-	// stepTimeout is how long each later try may take.
+	// stepTimeout is how long each later try may take, and stepSilence how long its worker may give no sign of life before
+	// another one tries.
 	stepTimeout = 2 * time.Minute
+	stepSilence = 15 * time.Second
 	// stepRetryMax is the longest pause between two tries, unless the step itself asks for another.
 	stepRetryMax = time.Minute
 )
@@ -40,6 +42,7 @@ func (v *video) step(ctx workflow.Context, name, summary string, in, out any, ab
 
 	regular, cancel := workflow.WithCancel(workflow.WithActivityOptions(ctx, workflow.ActivityOptions{
 		StartToCloseTimeout: stepTimeout,
+		HeartbeatTimeout:    stepSilence,
 		RetryPolicy: &temporal.RetryPolicy{
 			InitialInterval: time.Second, BackoffCoefficient: 2, MaximumInterval: stepRetryMax,
 			MaximumAttempts: math.MaxInt32, // no limit; 0 says so too, but the SDK's test environment takes it for 10
