@@ -1,8 +1,10 @@
 package e2e
 
 import (
+	"bufio"
 	"bytes"
 	"context"
+	"encoding/json"
 	"fmt"
 	"os"
 	"os/exec"
@@ -23,8 +25,8 @@ import (
 	"github.com/codeendelea/vidflow/internal/contract"
 )
 
-// tool runs a tool of the binary, which has to succeed, and returns all that it said.
-func (p *pipeline) tool(args ...string) string {
+// toolCommand is a tool of the binary, which is yet to be run.
+func (p *pipeline) toolCommand(args ...string) *exec.Cmd {
 	p.t.Helper()
 	cmd := exec.CommandContext(p.t.Context(), need(p.t, "VIDFLOW_TEST_BINARY"), args...)
 	env := p.env
@@ -33,6 +35,13 @@ func (p *pipeline) tool(args ...string) string {
 			envfile.Var{Name: "KAFKA_PASSWORD", Value: apache.Vidflow.Password()})
 	}
 	cmd.Env = env.Environ([]string{"PATH=" + os.Getenv("PATH")})
+	return cmd
+}
+
+// tool runs a tool, which has to succeed, and returns all that it said.
+func (p *pipeline) tool(args ...string) string {
+	p.t.Helper()
+	cmd := p.toolCommand(args...)
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out
 	if err := cmd.Run(); err != nil {
@@ -53,6 +62,78 @@ func (p *pipeline) awaitLetters(id contract.VideoID, count, open int) {
 	}
 }
 
+// letter is one of a transcript that an older version did not understand.
+func (p *pipeline) letter(key, value []byte, offset int64) *kgo.Record {
+	return &kgo.Record{
+		Topic: p.topics.transcribed + contract.DeadLetterSuffix, Key: key, Value: value,
+		Headers: []kgo.RecordHeader{
+			{Key: contract.HeaderOriginTopic, Value: []byte(p.topics.transcribed)},
+			{Key: contract.HeaderOriginTopicID, Value: []byte("0f0e0d0c-0b0a-4900-8807-060504030201")},
+			{Key: contract.HeaderOriginPartition, Value: []byte("0")},
+			{Key: contract.HeaderOriginOffset, Value: strconv.AppendInt(nil, offset, 10)},
+			{Key: contract.HeaderOriginTime, Value: strconv.AppendInt(nil, time.Now().UnixMilli(), 10)},
+			{Key: contract.HeaderClass, Value: []byte(contract.ClassJSON)},
+			{Key: contract.HeaderReason, Value: []byte("not understood yet")},
+		},
+	}
+}
+
+// TestRedrive_killed: a redrive that is killed in the middle, twice, and run again sends back everything.
+func TestRedrive_killed(t *testing.T) {
+	t.Parallel()
+	p := newPipeline(t)
+	const letters, atOnce = 600, 16
+	for i := range letters {
+		id := contract.VideoID(uuid.NewString())
+		p.kafka.Produce(t.Context(), p.letter([]byte(id), []byte(`{"video_id":"`+string(id)+`"}`), int64(i)), nil)
+	}
+	if err := p.kafka.Flush(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		cmd := p.toolCommand("dlq", "redrive", "--all")
+		out, err := cmd.StdoutPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		lines := bufio.NewScanner(out)
+		for range 50 {
+			if !lines.Scan() {
+				t.Fatal("it ended before it could be killed")
+			}
+		}
+		if err := cmd.Process.Kill(); err != nil {
+			t.Fatal(err)
+		}
+		_ = cmd.Wait() // it was killed
+	}
+	p.tool("dlq", "redrive", "--all")
+	if got := p.tool("dlq", "list"); got != "No dead letters.\n" {
+		t.Errorf("left are\n%s", got)
+	}
+	sent := strings.Split(strings.TrimSpace(p.tool("kafka", "tail", "transcripts", "--from", "start", "--json")), "\n")
+	origins := make(map[string]int)
+	for _, line := range sent {
+		var m struct{ Headers []struct{ Key, Value string } }
+		if err := json.Unmarshal([]byte(line), &m); err != nil {
+			t.Fatal(err)
+		}
+		for _, h := range m.Headers {
+			if h.Key == contract.HeaderOriginOffset {
+				origins[h.Value]++
+			}
+		}
+	}
+	if repeats := len(sent) - letters; len(origins) != letters || repeats < 0 || repeats > 2*atOnce {
+		t.Errorf("%d records of %d origins, want each of %d, and no more repeats than were under way when it was killed", len(sent),
+			len(origins), letters)
+	}
+	t.Logf("%d records were sent twice", len(sent)-letters)
+}
+
 // TestDeadLetters: the API says that a video has some, and a redrive brings back what can be understood by now.
 func TestDeadLetters(t *testing.T) {
 	t.Parallel()
@@ -65,19 +146,7 @@ func TestDeadLetters(t *testing.T) {
 
 	// What an older version did not understand, and this one does.
 	key, value := simulator.TranscriptMessage(id, simulator.Nested)
-	letter := &kgo.Record{
-		Topic: p.topics.transcribed + contract.DeadLetterSuffix, Key: key, Value: value,
-		Headers: []kgo.RecordHeader{
-			{Key: contract.HeaderOriginTopic, Value: []byte(p.topics.transcribed)},
-			{Key: contract.HeaderOriginTopicID, Value: []byte(uuid.NewString())},
-			{Key: contract.HeaderOriginPartition, Value: []byte("0")},
-			{Key: contract.HeaderOriginOffset, Value: []byte("7")},
-			{Key: contract.HeaderOriginTime, Value: strconv.AppendInt(nil, time.Now().UnixMilli(), 10)},
-			{Key: contract.HeaderClass, Value: []byte(contract.ClassJSON)},
-			{Key: contract.HeaderReason, Value: []byte("not understood yet")},
-		},
-	}
-	if err := p.kafka.ProduceSync(t.Context(), letter).FirstErr(); err != nil {
+	if err := p.kafka.ProduceSync(t.Context(), p.letter(key, value, 7)).FirstErr(); err != nil {
 		t.Fatal(err)
 	}
 	p.awaitLetters(id, 2, 2)
