@@ -6,9 +6,17 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"strconv"
+	"strings"
 	"sync"
+	"time"
 
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/codeendelea/vidflow/internal/contract"
 )
 
 // Config says where the broker listens and what it holds.
@@ -43,7 +51,7 @@ type Server struct {
 func New(cfg Config) *Server { return &Server{cfg: cfg} }
 
 // Start brings the broker up, with the records it had when it was stopped. It does nothing when it runs.
-func (s *Server) Start(context.Context) error {
+func (s *Server) Start(ctx context.Context) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.cluster != nil {
@@ -72,7 +80,52 @@ func (s *Server) Start(context.Context) error {
 	if err != nil {
 		return fmt.Errorf("start Kafka: %w", err)
 	}
+	if err := s.configure(ctx); err != nil {
+		cluster.Close()
+		return fmt.Errorf("start Kafka: %w", err)
+	}
 	s.cluster = cluster
+	return nil
+}
+
+// deadLetterRetention is what docs/set-up.md asks for in production.
+const deadLetterRetention = 14 * 24 * time.Hour
+
+// configure gives the topics the settings that they should have in production, so that `vidflow kafka check` finds them.
+func (s *Server) configure(ctx context.Context) error {
+	req := kmsg.NewPtrIncrementalAlterConfigsRequest()
+	for _, topic := range s.cfg.Topics {
+		resource := kmsg.NewIncrementalAlterConfigsRequestResource()
+		resource.ResourceType, resource.ResourceName = kmsg.ConfigResourceTypeTopic, topic
+		set := func(name, value string) {
+			config := kmsg.NewIncrementalAlterConfigsRequestResourceConfig()
+			config.Name, config.Op, config.Value = name, kmsg.IncrementalAlterConfigOpSet, &value
+			resource.Configs = append(resource.Configs, config)
+		}
+		if s.cfg.MaxMessageBytes > 0 {
+			set("max.message.bytes", strconv.Itoa(s.cfg.MaxMessageBytes))
+		}
+		if strings.HasSuffix(topic, contract.DeadLetterSuffix) {
+			set("retention.ms", strconv.FormatInt(deadLetterRetention.Milliseconds(), 10))
+		}
+		if len(resource.Configs) > 0 {
+			req.Resources = append(req.Resources, resource)
+		}
+	}
+	cl, err := kgo.NewClient(kgo.SeedBrokers(net.JoinHostPort("127.0.0.1", strconv.Itoa(s.cfg.Port))))
+	if err != nil {
+		return err
+	}
+	defer cl.Close()
+	resp, err := cl.SeedBrokers()[0].Request(ctx, req) // the advertised address may be a proxy's that is not up yet
+	if err != nil {
+		return fmt.Errorf("configure topics: %w", err)
+	}
+	for _, r := range resp.(*kmsg.IncrementalAlterConfigsResponse).Resources {
+		if err := kerr.ErrorForCode(r.ErrorCode); err != nil {
+			return fmt.Errorf("configure topic %s: %w", r.ResourceName, err)
+		}
+	}
 	return nil
 }
 
