@@ -327,7 +327,7 @@ func (p *Process) variables() []Variable {
 	return inGroup(groupProcess, everyone, []Variable{
 		{
 			Name: "OPS_ADDR", Commands: Processes, Example: "127.0.0.1:9101", value: listenAddr(&p.OpsAddr),
-			Meaning: "address of /healthz and /readyz; when unset 127.0.0.1 and port 9101 (worker), 9102 (starter) or " +
+			Meaning: "address of /healthz, /readyz and /metrics; when unset 127.0.0.1 and port 9101 (worker), 9102 (starter) or " +
 				"9103 (kafkabridge), of several in one process the starter's, else the first of these",
 		},
 		{
