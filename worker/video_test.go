@@ -111,6 +111,7 @@ func TestVideo(t *testing.T) {
 		},
 		"retried": {events: func(b *bench) client.WorkflowRun {
 			b.start()
+			b.pipeline("the first ask", func(p contract.Pipeline) bool { return p.Transcription.Asks == 1 })
 			b.transcribed("first")
 			b.compressed("https://cdn.example.org/small.mp4")
 			b.completed(b.current(), contract.Done, contract.Done)
