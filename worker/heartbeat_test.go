@@ -12,6 +12,7 @@ import (
 	"go.temporal.io/sdk/converter"
 	"go.temporal.io/sdk/interceptor"
 	"go.temporal.io/sdk/log"
+	"go.temporal.io/sdk/temporal"
 	"go.temporal.io/sdk/testsuite"
 	sdk "go.temporal.io/sdk/worker"
 	"go.temporal.io/sdk/workflow"
@@ -32,12 +33,16 @@ func TestHeartbeats(t *testing.T) {
 		select {
 		case <-alive:
 			return nil
-		case <-time.After(10 * time.Second):
+		case <-time.After(5 * time.Second):
 			return errors.New("no sign of life")
 		}
 	}, activity.RegisterOptions{Name: "wait"})
 	env.ExecuteWorkflow(func(ctx workflow.Context) error {
-		ctx = workflow.WithActivityOptions(ctx, workflow.ActivityOptions{StartToCloseTimeout: time.Minute, HeartbeatTimeout: 300 * time.Millisecond})
+		ctx = workflow.WithActivityOptions(ctx, workflow.ActivityOptions{
+			StartToCloseTimeout: time.Minute,
+			HeartbeatTimeout:    300 * time.Millisecond,
+			RetryPolicy:         &temporal.RetryPolicy{MaximumAttempts: 1},
+		})
 		return workflow.ExecuteActivity(ctx, "wait").Get(ctx, nil)
 	})
 	if err := env.GetWorkflowError(); err != nil {

@@ -76,27 +76,6 @@ func (s *Store) IntentFailed(
 	return wrap(err, "put off the intent to %s video %s", kind, id)
 }
 
-// Backlog is what the relay has before it.
-type Backlog struct {
-	// Intents is how many are not done, in hand or not.
-	Intents int
-	// Oldest is the age of the oldest; zero when there is none.
-	Oldest time.Duration
-}
-
-// Backlog counts the intents, for metrics.
-func (s *Store) Backlog(ctx context.Context) (Backlog, error) {
-	ctx, cancel := s.bound(ctx)
-	defer cancel()
-	var b Backlog
-	var seconds float64
-	err := s.pool.QueryRow(ctx, `
-		select count(*), coalesce(extract(epoch from now() - min(created_at)), 0)::float8 from pipeline.intents`).
-		Scan(&b.Intents, &seconds)
-	b.Oldest = max(0, time.Duration(seconds*float64(time.Second)))
-	return b, wrap(err, "count the intents")
-}
-
 // Sweep removes claims that have run out, idempotency keys past KeyLifetime and dead letters past DeadLetterLifetime, at
 // most limit of each, and answers with how many it removed. Several may sweep at once.
 func (s *Store) Sweep(ctx context.Context, limit int) (removed int, err error) {

@@ -26,7 +26,6 @@ type Option func(*options)
 type options struct {
 	maxConns int32
 	timeout  time.Duration
-	tracer   pgx.QueryTracer
 	appName  string
 }
 
@@ -36,9 +35,6 @@ func WithMaxConns(n int32) Option { return func(o *options) { o.maxConns = n } }
 
 // WithTimeout bounds each call, waiting for a connection and for locks included. Default: 10 s.
 func WithTimeout(d time.Duration) Option { return func(o *options) { o.timeout = d } }
-
-// WithTracer has every query traced. Default: none.
-func WithTracer(t pgx.QueryTracer) Option { return func(o *options) { o.tracer = t } }
 
 // WithApplicationName is what the server shows for our connections in pg_stat_activity, unless the URL says otherwise.
 // Default: vidflow.
@@ -61,7 +57,6 @@ func Open(ctx context.Context, url string, opts ...Option) (*Store, error) {
 		return nil, urlError(err)
 	}
 	prepare(cfg.ConnConfig, o.appName)
-	cfg.ConnConfig.Tracer = o.tracer
 	cfg.MinConns = 0
 	cfg.MaxConnIdleTime = 5 * time.Minute
 	if o.maxConns > 0 {
