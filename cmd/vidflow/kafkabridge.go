@@ -5,25 +5,25 @@ import (
 	"log/slog"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/codeendelea/vidflow/internal/config"
 	"github.com/codeendelea/vidflow/internal/process"
+	"github.com/codeendelea/vidflow/internal/telemetry"
 	"github.com/codeendelea/vidflow/kafkabridge"
 )
 
 // openBridge opens what the bridge needs, and builds it. It needs Temporal and Kafka, and nothing else.
 func openBridge(
-	_ context.Context, cfg *config.Config, metrics prometheus.Registerer, log *slog.Logger,
+	_ context.Context, cfg *config.Config, in telemetry.Instruments, log *slog.Logger,
 ) (process.Part, closers, error) {
 	var opened closers
-	temporal, err := dialTemporal(cfg.Temporal, log)
+	temporal, err := dialTemporal(cfg.Temporal, in, log)
 	if err != nil {
 		return process.Part{}, opened, err
 	}
 	opened.add(temporal.Close)
 	settings := bridgeConfig(cfg)
-	settings.Metrics = metrics
+	settings.Metrics = in.Metrics
 	bridge, err := kafkabridge.New(settings, temporal, log)
 	if err != nil {
 		return process.Part{}, opened, err

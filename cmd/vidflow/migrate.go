@@ -16,6 +16,7 @@ import (
 	"github.com/codeendelea/vidflow/internal/config"
 	"github.com/codeendelea/vidflow/internal/postgres"
 	"github.com/codeendelea/vidflow/internal/process"
+	"github.com/codeendelea/vidflow/internal/telemetry"
 	"github.com/codeendelea/vidflow/workflows"
 )
 
@@ -52,7 +53,7 @@ func migrateDatabase(ctx context.Context, cfg config.Database, log *slog.Logger)
 }
 
 func migrateTemporal(ctx context.Context, cfg config.Temporal, log *slog.Logger, stdout io.Writer) error {
-	temporal, err := dialTemporal(cfg, log)
+	temporal, err := dialTemporal(cfg, telemetry.Instruments{}, log)
 	if err != nil {
 		return err
 	}

@@ -7,12 +7,14 @@ import (
 	"io"
 	"log/slog"
 	"slices"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
 	"github.com/codeendelea/vidflow/internal/config"
 	"github.com/codeendelea/vidflow/internal/process"
+	"github.com/codeendelea/vidflow/internal/telemetry"
 )
 
 // execute runs the commands: migrate first, then the processes, until a signal ends them.
@@ -33,18 +35,32 @@ func execute(ctx context.Context, l *commandLine, cfg *config.Config, log *slog.
 
 // openers make a part of each process; none connects yet. The closers are to be used with an error too.
 var openers = map[config.Command]func(
-	context.Context, *config.Config, prometheus.Registerer, *slog.Logger,
+	context.Context, *config.Config, telemetry.Instruments, *slog.Logger,
 ) (process.Part, closers, error){
 	config.Worker:      openWorker,
 	config.Starter:     openStarter,
 	config.KafkaBridge: openBridge,
 }
 
+// flushTimeout bounds the sending of the last telemetry at the end.
+const flushTimeout = 3 * time.Second
+
 // serve opens what the processes need, runs them together, and closes it.
 func serve(ctx context.Context, processes []config.Command, cfg *config.Config, log *slog.Logger) error {
 	b := buildInfo()
 	log.Info("vidflow starts", "version", b.Version, "revision", b.Revision, "processes", processes)
 	metrics := newMetrics(b)
+	instruments, flush, err := telemetry.NewInstruments(metrics)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		inTime, cancel := context.WithTimeout(context.WithoutCancel(ctx), flushTimeout)
+		defer cancel()
+		if err := flush(inTime); err != nil {
+			log.Warn("telemetry not sent to the end", "error", err)
+		}
+	}()
 	ops, err := process.NewOps(ctx, process.OpsOptions{
 		Addr:     cfg.Process.OpsAddr,
 		Profiles: cfg.Process.PPROF,
@@ -60,7 +76,7 @@ func serve(ctx context.Context, processes []config.Command, cfg *config.Config, 
 	var parts []process.Part
 	for _, command := range processes {
 		// The clients outlive ctx: they serve what is in hand when it is cancelled.
-		part, opened, err := openers[command](context.WithoutCancel(ctx), cfg, metrics, log.With("process", string(command)))
+		part, opened, err := openers[command](context.WithoutCancel(ctx), cfg, instruments, log.With("process", string(command)))
 		all = append(all, opened...)
 		if err != nil {
 			all.close()

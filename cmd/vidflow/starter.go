@@ -6,7 +6,6 @@ import (
 	"net"
 	"strconv"
 
-	"github.com/prometheus/client_golang/prometheus"
 
 	"golang.org/x/sync/errgroup"
 
@@ -15,13 +14,14 @@ import (
 	"github.com/codeendelea/vidflow/internal/deadletter"
 	"github.com/codeendelea/vidflow/internal/kafka"
 	"github.com/codeendelea/vidflow/internal/process"
+	"github.com/codeendelea/vidflow/internal/telemetry"
 	"github.com/codeendelea/vidflow/starter"
 )
 
 // openStarter opens what the API and its relay need, and builds them. Only the database is required: the API has to
 // survive an outage of everything else.
 func openStarter(
-	ctx context.Context, cfg *config.Config, _ prometheus.Registerer, log *slog.Logger,
+	ctx context.Context, cfg *config.Config, in telemetry.Instruments, log *slog.Logger,
 ) (process.Part, closers, error) {
 	var opened closers
 	store, err := openPostgres(ctx, cfg.Database, config.Starter)
@@ -29,7 +29,7 @@ func openStarter(
 		return process.Part{}, opened, err
 	}
 	opened.add(store.Close)
-	temporal, err := dialTemporal(cfg.Temporal, log)
+	temporal, err := dialTemporal(cfg.Temporal, in, log)
 	if err != nil {
 		return process.Part{}, opened, err
 	}

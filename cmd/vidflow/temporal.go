@@ -9,18 +9,26 @@ import (
 	"go.temporal.io/api/serviceerror"
 	"go.temporal.io/api/workflowservice/v1"
 	"go.temporal.io/sdk/client"
+	"go.temporal.io/sdk/contrib/opentelemetry"
 	tlog "go.temporal.io/sdk/log"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
 	"github.com/codeendelea/vidflow/internal/config"
 	"github.com/codeendelea/vidflow/internal/process"
+	"github.com/codeendelea/vidflow/internal/telemetry"
 )
 
 // dialTemporal makes a client that connects when it is first used, so that processes and server start in any order.
-func dialTemporal(cfg config.Temporal, log *slog.Logger) (client.Client, error) {
+func dialTemporal(cfg config.Temporal, in telemetry.Instruments, log *slog.Logger) (client.Client, error) {
 	options := cfg.Options()
 	options.Logger = tlog.NewStructuredLogger(log)
+	if in.Meters != nil {
+		options.MetricsHandler = opentelemetry.NewMetricsHandler(opentelemetry.MetricsHandlerOptions{
+			Meter: in.Meters.Meter("temporal-sdk-go"), UseMonotonicCounters: true,
+			OnError: func(err error) { log.Warn("a metric of Temporal's SDK is left out", "error", err) },
+		})
+	}
 	temporal, err := client.NewLazyClient(options)
 	if err != nil {
 		return nil, fmt.Errorf("make a client of Temporal at %s: %w", cfg.Address, err)

@@ -12,16 +12,17 @@ import (
 	"github.com/codeendelea/vidflow/internal/config"
 	"github.com/codeendelea/vidflow/internal/kafka"
 	"github.com/codeendelea/vidflow/internal/process"
+	"github.com/codeendelea/vidflow/internal/telemetry"
 	"github.com/codeendelea/vidflow/worker"
 	"github.com/codeendelea/vidflow/workflows"
 )
 
 // openWorker opens what the worker needs, and builds it. It cannot do its work without any of it.
 func openWorker(
-	ctx context.Context, cfg *config.Config, metrics prometheus.Registerer, log *slog.Logger,
+	ctx context.Context, cfg *config.Config, in telemetry.Instruments, log *slog.Logger,
 ) (process.Part, closers, error) {
 	var opened closers
-	temporal, err := dialTemporal(cfg.Temporal, log)
+	temporal, err := dialTemporal(cfg.Temporal, in, log)
 	if err != nil {
 		return process.Part{}, opened, err
 	}
@@ -47,7 +48,7 @@ func openWorker(
 	}
 	opened.add(reader.Close)
 
-	onMissing, err := countMissing(metrics)
+	onMissing, err := countMissing(in.Metrics)
 	if err != nil {
 		return process.Part{}, opened, err
 	}

@@ -1,4 +1,5 @@
-// Package telemetry sets up what a process says about itself: the structured log, on the console and in files.
+// Package telemetry sets up what a process says about itself: the structured log, on the console and in files, metrics and
+// traces.
 //
 // It imports none of vidflow's other packages and keeps no global state: the logger is handed down. What is logged, and
 // with which keys, is the business of who logs.
