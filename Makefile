@@ -31,6 +31,8 @@ GO_FILES = $$(git ls-files -co --exclude-standard '*.go')
 
 # Packages of devstack that link the Temporal server are not built a second time for the race detector.
 LINK_SERVER := /devstack$$|/devstack/(stack|temporal)$$
+# Those need Chromium.
+USE_BROWSER := /browsertest$$
 
 # go build -v names every package that it compiles: shown as a count, on one line of a terminal and seldom elsewhere.
 # Whatever else it says is passed on.
@@ -80,7 +82,7 @@ test: build-devstack build-race ## Run every test, on servers of its own, with t
 	@$(DEVSTACK) exec --binary=$(VIDFLOW_RACE) -- bash -euo pipefail -c '\
 		go test -race -timeout=15m $(ARGS) ./...; \
 		cd devstack; \
-		go test -race -timeout=15m $(ARGS) $$(go list ./... | grep -vE "$(LINK_SERVER)")'
+		go test -race -timeout=15m $(ARGS) $$(go list ./... | grep -vE "$(LINK_SERVER)|$(USE_BROWSER)")'
 
 .PHONY: test-one
 test-one: build-devstack build-race ## Run the tests of one package on servers of its own (PKG=./starter ARGS='-run=TestX -v')
@@ -103,6 +105,15 @@ kafka-tools:
 		command -v mvn >/dev/null || missing+=' maven'; \
 		command -v pgbouncer >/dev/null || [ -x /usr/sbin/pgbouncer ] || missing+=' pgbouncer'; \
 		[ -z "$$missing" ] || { echo "Programs are missing that run Apache Kafka or PgBouncer. On Debian: apt-get install$$missing" >&2; exit 1; }
+
+.PHONY: test-browser
+test-browser: browser-tools build-devstack build-race ## Run the tests that look through a real browser
+	@$(DEVSTACK) exec --binary=$(VIDFLOW_RACE) -- go -C devstack test -race -timeout=15m $(ARGS) ./browsertest
+
+.PHONY: browser-tools
+browser-tools:
+	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null || \
+		{ echo 'There is no Chromium. On Debian: apt-get install --no-install-recommends chromium fonts-dejavu-core' >&2; exit 1; }
 
 .PHONY: smoke
 smoke: build-devstack build-vidflow ## Send videos through a whole pipeline, unattended, and check what comes of them
