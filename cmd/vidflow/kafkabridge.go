@@ -5,7 +5,6 @@ import (
 	"log/slog"
 	"time"
 
-
 	"github.com/codeendelea/vidflow/internal/config"
 	"github.com/codeendelea/vidflow/internal/process"
 	"github.com/codeendelea/vidflow/internal/telemetry"

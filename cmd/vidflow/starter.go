@@ -6,7 +6,6 @@ import (
 	"net"
 	"strconv"
 
-
 	"golang.org/x/sync/errgroup"
 
 	"github.com/codeendelea/vidflow/internal/config"
