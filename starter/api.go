@@ -46,7 +46,7 @@ func (s *Starter) routes() http.Handler {
 	r.Get("/api/docs/docs.css", serveDocs("docs.css", "text/css; charset=utf-8"))
 
 	r.Group(func(r chi.Router) {
-		r.Use(s.auth.identified, limited(s.cfg.RateLimit, s.cfg.RateWindow))
+		r.Use(s.auth.identified, limited(s.cfg))
 		api := s.operations(r)
 		r.Get("/api/openapi.json", serveOpenAPI(api))
 	})
@@ -81,6 +81,7 @@ func (s *Starter) operations(r chi.Router) huma.API {
 				{Name: "videos", Description: "Create and delete."},
 				{Name: "pipeline", Description: "How far a video is."},
 				{Name: "transcription", Description: "Put a transcript in, or ask again."},
+				{Name: "captions", Description: "For players."},
 			},
 			Components: &huma.Components{
 				Schemas: huma.NewMapRegistry("#/components/schemas/", huma.DefaultSchemaNamer),
@@ -154,6 +155,16 @@ func (s *Starter) operations(r chi.Router) huma.API {
 	}, http.StatusBadRequest, http.StatusNotFound, http.StatusRequestTimeout, http.StatusConflict,
 		http.StatusRequestEntityTooLarge, http.StatusUnsupportedMediaType, http.StatusUnprocessableEntity), s.retry)
 
+	huma.Register(api, op(huma.Operation{
+		OperationID: "get-captions", Method: http.MethodGet, Path: captionsPath,
+		Tags: []string{"captions"}, Summary: "The captions of a video, for a player",
+		Description: "A WebVTT file made of the stored transcript, for the src of a track; without cues when nothing is said. " +
+			"Public, as the transcript is, for pages of every origin. To be asked for again each time it is needed, which costs " +
+			"little: with the ETag of the file that is known, the answer is 304 while it is the newest.",
+		Security: []map[string][]string{},
+	}, http.StatusNotFound, http.StatusUnprocessableEntity, http.StatusTooManyRequests, http.StatusInternalServerError,
+		http.StatusServiceUnavailable), s.captions)
+
 	const gone = "The row is gone at once; its run and its stored transcript a little later, whatever is down meanwhile and " +
 		"whatever arrives later."
 	huma.Register(api, op(huma.Operation{
@@ -217,6 +228,7 @@ func complete(doc *huma.OpenAPI) {
 	for _, schema := range schemas {
 		schema.AdditionalProperties = nil
 	}
+	completeCaptions(doc.Paths[captionsPath].Get)
 	for _, path := range doc.Paths {
 		for _, o := range []*huma.Operation{path.Get, path.Post, path.Put, path.Delete} {
 			if o == nil {

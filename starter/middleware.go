@@ -144,31 +144,42 @@ func clientIP(trusted []string) func(http.Handler) http.Handler {
 	return middleware.ClientIPFromXFF(trusted...)
 }
 
-// limited bounds the requests of one user, or of one address without a valid token.
-func limited(requests int, window time.Duration) func(http.Handler) http.Handler {
-	if requests <= 0 {
+// limited bounds the requests of one user, or of one address without a valid token. Captions have a count of their own,
+// always by address: whoever watches has no token, and shares an address with a lecture hall.
+func limited(cfg Config) func(http.Handler) http.Handler {
+	if cfg.RateLimit <= 0 {
 		return func(next http.Handler) http.Handler { return next }
 	}
-	limit := httprate.LimitBy(requests, window,
-		func(r *http.Request) (string, error) {
-			if id := identityOf(r.Context()); id.caller != nil {
-				return "user/" + id.caller.UserID, nil
+	byAddress := func(r *http.Request) (string, error) {
+		return "ip/" + httprate.CanonicalizeIP(middleware.GetClientIP(r.Context())), nil
+	}
+	limit := limitBy(cfg.RateLimit, cfg.RateWindow, func(r *http.Request) (string, error) {
+		if id := identityOf(r.Context()); id.caller != nil {
+			return "user/" + id.caller.UserID, nil
+		}
+		return byAddress(r)
+	})
+	limitCaptions := limitBy(captionsAddressFactor*cfg.RateLimit, cfg.RateWindow, byAddress)
+	return func(next http.Handler) http.Handler {
+		counted, captions := limit(next), limitCaptions(next)
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			switch {
+			case r.URL.Path == healthPath:
+				next.ServeHTTP(w, r)
+			case isCaptions(r):
+				captions.ServeHTTP(w, r)
+			default:
+				counted.ServeHTTP(w, r)
 			}
-			return "ip/" + httprate.CanonicalizeIP(middleware.GetClientIP(r.Context())), nil
-		},
+		})
+	}
+}
+
+func limitBy(requests int, window time.Duration, key httprate.KeyFunc) func(http.Handler) http.Handler {
+	return httprate.LimitBy(requests, window, key,
 		httprate.WithLimitHandler(func(w http.ResponseWriter, r *http.Request) {
 			problem(http.StatusTooManyRequests, "too_many_requests",
 				fmt.Sprintf("More than %d requests in %s. Please wait a little.", requests, window)).
 				retryAfter(window).write(w, r)
 		}))
-	return func(next http.Handler) http.Handler {
-		counted := limit(next)
-		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			if r.URL.Path == healthPath {
-				next.ServeHTTP(w, r)
-				return
-			}
-			counted.ServeHTTP(w, r)
-		})
-	}
 }

@@ -43,6 +43,11 @@ func (o origins) check(r *http.Request) *Problem {
 	return forbidden("origin", "Pages of this origin may not use the cookie here.")
 }
 
+// allows reports whether pages of an origin may call the API.
+func (o origins) allows(origin string) bool {
+	return o.any || slices.Contains(o.allowed, strings.ToLower(origin))
+}
+
 func safe(method string) bool {
 	return method == http.MethodGet || method == http.MethodHead || method == http.MethodOptions
 }
@@ -53,17 +58,38 @@ func ownOrigin(r *http.Request, origin string) bool {
 	return err == nil && u.Host != "" && strings.EqualFold(u.Host, r.Host)
 }
 
-// cors answers preflights and marks answers as readable. Without allowed origins it does nothing at all, which is not
-// what the library makes of an empty list.
+// cors answers preflights and marks answers as readable: captions for every page, all else for those of the allowed
+// origins.
 func (o origins) cors() func(http.Handler) http.Handler {
+	allowed, everybody := o.corsOfAllowed(), cors.Handler(cors.Options{
+		AllowedOrigins: []string{"*"},
+		AllowedMethods: []string{http.MethodGet, http.MethodHead},
+		AllowedHeaders: []string{"If-None-Match", headerRequestID},
+		ExposedHeaders: []string{"ETag", "Retry-After", headerRequestID},
+		MaxAge:         600,
+	})
+	return func(next http.Handler) http.Handler {
+		listed, open := allowed(next), everybody(next)
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if isCaptions(r) && !o.allows(r.Header.Get("Origin")) {
+				open.ServeHTTP(w, r)
+				return
+			}
+			listed.ServeHTTP(w, r)
+		})
+	}
+}
+
+// corsOfAllowed does nothing at all without allowed origins, which is not what the library makes of an empty list.
+func (o origins) corsOfAllowed() func(http.Handler) http.Handler {
 	if len(o.allowed) == 0 && !o.any {
 		return func(next http.Handler) http.Handler { return next }
 	}
 	options := cors.Options{
 		AllowedOrigins:   o.allowed,
 		AllowedMethods:   []string{http.MethodGet, http.MethodPost, http.MethodPut, http.MethodDelete},
-		AllowedHeaders:   []string{"Authorization", "Content-Type", headerIdempotencyKey, headerRequestID},
-		ExposedHeaders:   []string{"Location", "Retry-After", headerRequestID, headerReplayed},
+		AllowedHeaders:   []string{"Authorization", "Content-Type", "If-None-Match", headerIdempotencyKey, headerRequestID},
+		ExposedHeaders:   []string{"ETag", "Location", "Retry-After", headerRequestID, headerReplayed},
 		AllowCredentials: !o.any,
 		MaxAge:           600,
 	}

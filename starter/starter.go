@@ -23,6 +23,7 @@ type Store interface {
 	Course(ctx context.Context, courseID string) (postgres.Course, error)
 	Owner(ctx context.Context, id contract.VideoID) (postgres.Course, error)
 	CourseVideos(ctx context.Context, q postgres.ListQuery) ([]postgres.Loaded, *postgres.Cursor, error)
+	Transcript(ctx context.Context, id contract.VideoID) (postgres.StoredTranscript, error)
 	CreateVideo(ctx context.Context, n postgres.NewVideo) (postgres.Created, error)
 	DeleteVideo(ctx context.Context, id contract.VideoID, cleanupAfter time.Duration) (deleted bool, err error)
 }
@@ -30,10 +31,11 @@ type Store interface {
 // Deps is what the starter works with. None of it needs to be reachable when the starter is made or run; only Store
 // must be for the API to be of use.
 type Deps struct {
-	Store     Store
-	Temporal  Temporal
-	Publisher Publisher
-	Objects   Objects
+	Store       Store
+	Temporal    Temporal
+	Publisher   Publisher
+	Objects     Objects
+	Transcripts Transcripts
 }
 
 // Starter is the HTTP API and the relay behind it.
@@ -43,6 +45,7 @@ type Starter struct {
 	publisher Publisher
 	auth      *authenticator
 	relay     *Relay
+	files     *captionFiles
 	handler   http.Handler
 	cfg       Config
 	log       *slog.Logger
@@ -69,6 +72,7 @@ func New(deps Deps, cfg Config, log *slog.Logger) (*Starter, error) {
 	s := &Starter{
 		store: deps.Store, temporal: deps.Temporal, publisher: deps.Publisher, auth: auth,
 		relay: newRelay(deps.Store, deps.Temporal, deps.Objects, cfg, log),
+		files: newCaptionFiles(deps.Transcripts),
 		cfg:   cfg, log: log, now: time.Now, close: cancel,
 	}
 	s.handler = s.routes()

@@ -24,6 +24,7 @@ import (
 	"github.com/codeendelea/vidflow/internal/contract"
 	"github.com/codeendelea/vidflow/internal/kafka"
 	"github.com/codeendelea/vidflow/internal/postgres/postgrestest"
+	"github.com/codeendelea/vidflow/internal/supabase"
 	"github.com/codeendelea/vidflow/starter"
 )
 
@@ -54,7 +55,7 @@ func newWorld(t *testing.T, opts ...option) *world {
 	t.Helper()
 	w := &world{t: t, db: postgrestest.New(t), publisher: &publisher{}, objects: &objects{}, log: &logBuffer{}}
 	w.course, w.lecturer = w.db.Course(t)
-	deps := starter.Deps{Store: w.db.Store, Temporal: temporalAway{}, Publisher: w.publisher, Objects: w.objects}
+	deps := starter.Deps{Store: w.db.Store, Temporal: temporalAway{}, Publisher: w.publisher, Objects: w.objects, Transcripts: w.objects}
 	cfg := starter.Config{JWTSecret: secret, ResultTopic: resultTopic, RelayInterval: 50 * time.Millisecond}
 	for _, opt := range opts {
 		opt(&deps, &cfg)
@@ -321,11 +322,42 @@ func (p *publisher) fail(err error) {
 	p.err = err
 }
 
-// objects is a storage that notes what is removed, or is away.
+// objects is a storage that keeps what tests put there, notes what is read and removed, or is away.
 type objects struct {
 	mu      sync.Mutex
+	content map[string]string
+	reads   int
 	removed []string
 	err     error
+}
+
+func (o *objects) Get(_ context.Context, path string) ([]byte, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.reads++
+	if o.err != nil {
+		return nil, o.err
+	}
+	content, ok := o.content[path]
+	if !ok {
+		return nil, supabase.ErrNotFound
+	}
+	return []byte(content), nil
+}
+
+func (o *objects) put(path, content string) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.content == nil {
+		o.content = map[string]string{}
+	}
+	o.content[path] = content
+}
+
+func (o *objects) wasRead() int {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.reads
 }
 
 func (o *objects) Delete(_ context.Context, path string) error {

@@ -57,7 +57,7 @@ func openStarter(
 	}
 	opened.add(letters.Close)
 
-	deps := starter.Deps{Store: store, Temporal: temporal, Publisher: producer, Objects: storage}
+	deps := starter.Deps{Store: store, Temporal: temporal, Publisher: producer, Objects: storage, Transcripts: storage}
 	api, err := starter.New(deps, starterConfig(cfg), log)
 	if err != nil {
 		return process.Part{}, opened, err
