@@ -23,6 +23,7 @@ type grammar struct {
 	Migrate     migrateCmd `cmd:"" group:"Other commands:" help:"Bring the database, and Temporal's search attributes, up to date."`
 	Probe       probeCmd   `cmd:"" group:"Other commands:" help:"Ask a process on this machine whether it is ready."`
 	Version     versionCmd `cmd:"" group:"Other commands:" help:"Print the version."`
+	Status      statusCmd  `cmd:"" group:"On call:" help:"Show how the pipeline is doing, or where one video is, and what to do next."`
 	Dlq         dlqCmd     `cmd:"" group:"Dead letters, the results that could not be understood:" help:"List, show and send back dead letters."`
 	Kafka       kafkaCmd   `cmd:"" group:"Kafka:" help:"Check brokers and permissions, send a test video, read and write topics."`
 }

@@ -90,7 +90,10 @@ var errLogged = errors.New("see the log")
 
 func report(stderr io.Writer, err error) int {
 	var problems *config.ProblemsError
+	var code exitCode
 	switch {
+	case errors.As(err, &code):
+		return int(code)
 	case errors.Is(err, errLogged), errors.Is(err, errSaid):
 		return exitFailed
 	case errors.As(err, &problems):

@@ -91,6 +91,7 @@ func TestHelp(t *testing.T) {
 		"kafka-video":    {"kafka", "send-test-video", "--help"},
 		"kafka-tail":     {"kafka", "tail", "--help"},
 		"kafka-produce":  {"kafka", "produce", "--help"},
+		"status":         {"status", "--help"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

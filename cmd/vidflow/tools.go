@@ -36,6 +36,7 @@ func (g *grammar) tools() []*toolFlags {
 	return []*toolFlags{
 		&g.Dlq.List.toolFlags, &g.Dlq.Show.toolFlags, &g.Dlq.Redrive.toolFlags,
 		&g.Kafka.Check.toolFlags, &g.Kafka.SendTestVideo.toolFlags, &g.Kafka.Tail.toolFlags, &g.Kafka.Produce.toolFlags,
+		&g.Status.toolFlags,
 	}
 }
 
@@ -49,6 +50,11 @@ type toolbox struct {
 	stderr io.Writer
 	now    time.Time
 }
+
+// exitCode is the code that a command ends with, after it has said all that there is to say.
+type exitCode int
+
+func (c exitCode) Error() string { return fmt.Sprintf("exit code %d", int(c)) }
 
 // errSaid is an error that people were told of already.
 var errSaid = errors.New("see above")
@@ -76,6 +82,9 @@ func (l *commandLine) runTool(
 	err = l.tool.run(ctx, &toolbox{
 		cfg: cfg, env: env, log: log, stdin: stdin, stdout: stdout, stderr: stderr, now: time.Now(),
 	})
+	if code := exitCode(0); errors.As(err, &code) {
+		return err
+	}
 	if err != nil && !errors.Is(err, errSaid) {
 		return errors.New("vidflow: " + cfg.Redactor().Redact(err.Error()))
 	}
@@ -88,7 +97,9 @@ func (t *toolbox) note(format string, args ...any) {
 }
 
 // json writes one line of JSON.
-func (t *toolbox) json(v any) error { return json.NewEncoder(t.stdout).Encode(v) }
+func (t *toolbox) json(v any) error { return t.jsonTo(t.stdout, v) }
+
+func (*toolbox) jsonTo(w io.Writer, v any) error { return json.NewEncoder(w).Encode(v) }
 
 // terminal reports whether somebody watches stderr.
 func (t *toolbox) terminal() bool {

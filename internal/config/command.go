@@ -16,6 +16,7 @@ const (
 	Migrate     Command = "migrate"
 	DeadLetters Command = "dlq"
 	KafkaTools  Command = "kafka"
+	Status      Command = "status"
 )
 
 // Commands are those that can be named together, and Processes those of them that run until they are stopped. Tools are
@@ -23,7 +24,7 @@ const (
 var (
 	Commands  = []Command{Worker, Starter, KafkaBridge, Migrate}
 	Processes = []Command{Worker, Starter, KafkaBridge}
-	Tools     = []Command{DeadLetters, KafkaTools}
+	Tools     = []Command{DeadLetters, KafkaTools, Status}
 )
 
 // Commands of variables that not all read.
@@ -32,8 +33,9 @@ var (
 	starter = []Command{Starter}
 	bridge  = []Command{KafkaBridge}
 
-	everyone     = slices.Concat(Commands, Tools)
-	kafkaClients = slices.Concat(Processes, Tools)
+	everyone        = slices.Concat(Commands, Tools)
+	kafkaClients    = slices.Concat(Processes, Tools)
+	temporalClients = slices.Concat(Commands, []Command{Status})
 )
 
 // defaultOpsAddr is where the probes of a process are served when OPS_ADDR is not set: on the loopback interface, at a

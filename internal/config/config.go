@@ -161,7 +161,7 @@ func Load(commands []Command, flags, env map[string]string) (*Config, error) {
 		secrets = append(secrets, password)
 	}
 	problems = append(problems, c.together(commands)...)
-	if slices.ContainsFunc(commands, func(command Command) bool { return slices.Contains(Commands, command) }) {
+	if slices.ContainsFunc(commands, func(command Command) bool { return slices.Contains(temporalClients, command) }) {
 		temporalSecrets, temporalProblems := c.loadTemporal(s)
 		secrets = append(secrets, temporalSecrets...)
 		problems = append(problems, temporalProblems...)

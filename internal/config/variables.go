@@ -114,24 +114,24 @@ func (k *Kafka) variables() []Variable {
 			Meaning: "topic of the transcription results; the API puts transcripts into it",
 		},
 		{
-			Name: "KAFKA_COMPRESSION_TOPIC", Default: "finish_compress", Commands: []Command{Starter, KafkaBridge, DeadLetters, KafkaTools},
+			Name: "KAFKA_COMPRESSION_TOPIC", Default: "finish_compress", Commands: []Command{Starter, KafkaBridge, DeadLetters, KafkaTools, Status},
 			value:   topic(&k.CompressionTopic),
 			Meaning: "topic of the compression results; the API watches its dead letters",
 		},
 		{
 			Name: "KAFKA_TRANSCRIPTION_GROUP", Default: "codeendelea-transcription-consumer",
-			Commands: []Command{KafkaBridge, KafkaTools},
+			Commands: []Command{KafkaBridge, KafkaTools, Status},
 			value:    text(&k.TranscriptionGroup, "a consumer group"),
 			Meaning:  "consumer group for transcription results; its committed offsets are taken over",
 		},
 		{
 			Name: "KAFKA_COMPRESSION_GROUP", Default: "codeendelea-compression-consumer",
-			Commands: []Command{KafkaBridge, KafkaTools},
+			Commands: []Command{KafkaBridge, KafkaTools, Status},
 			value:    text(&k.CompressionGroup, "a consumer group"),
 			Meaning:  "consumer group for compression results; its committed offsets are taken over",
 		},
 		{
-			Name: "KAFKA_DEAD_LETTER_GROUP", Default: "vidflow-dead-letters", Commands: []Command{Starter, KafkaTools},
+			Name: "KAFKA_DEAD_LETTER_GROUP", Default: "vidflow-dead-letters", Commands: []Command{Starter, KafkaTools, Status},
 			value:   text(&k.DeadLetterGroup, "a consumer group"),
 			Meaning: "consumer group in which the API reads the dead-letter topics, to say that a video has some",
 		},
@@ -160,7 +160,7 @@ func (k *Kafka) variables() []Variable {
 }
 
 func (s *Supabase) variables() []Variable {
-	return inGroup(groupStorage, []Command{Worker, Starter}, []Variable{
+	return inGroup(groupStorage, []Command{Worker, Starter, Status}, []Variable{
 		{
 			Name: "SUPABASE_URL", Required: true, value: baseURL(&s.URL, "https://project.supabase.co"),
 			Meaning: "the Supabase project; transcripts go into its bucket captions",
@@ -177,7 +177,7 @@ func (s *Supabase) variables() []Variable {
 }
 
 func (d *Database) variables() []Variable {
-	return inGroup(groupDatabase, []Command{Worker, Starter, Migrate}, []Variable{
+	return inGroup(groupDatabase, []Command{Worker, Starter, Migrate, Status}, []Variable{
 		{
 			Name: "DATABASE_URL", Required: true, Secret: true, value: postgresURL(&d.URL),
 			Example: "postgres://vidflow:change-me@localhost:5432/postgres",
@@ -193,7 +193,7 @@ func (t *Temporal) variables() []Variable {
 	var s string
 	var secretText Secret
 	var b bool
-	return inGroup(groupTemporal, Commands, []Variable{
+	return inGroup(groupTemporal, temporalClients, []Variable{
 		{
 			Name: "TEMPORAL_ADDRESS", Example: "localhost:7233", value: text(&s, "host:port"),
 			Meaning: "host:port of the frontend; localhost:7233 when unset",
@@ -299,7 +299,7 @@ func (a *API) variables() []Variable {
 }
 
 func (p *Pipeline) variables() []Variable {
-	return inGroup(groupPipeline, worker, []Variable{
+	return inGroup(groupPipeline, []Command{Worker, Status}, []Variable{
 		{
 			Name: "TRANSCRIPTION_ASK_AGAIN_AFTER", Default: "6h", value: duration(&p.AskAgainAfter),
 			Meaning: "how long to wait for a transcription before it is asked for again",
@@ -317,7 +317,7 @@ func (p *Pipeline) variables() []Variable {
 			Meaning: "how much longer until it is given up",
 		},
 		{
-			Name: "UNKNOWN_VIDEO_GRACE", Default: "10m", value: duration(&p.UnknownGrace),
+			Name: "UNKNOWN_VIDEO_GRACE", Default: "10m", Commands: worker, value: duration(&p.UnknownGrace),
 			Meaning: "how long the result of a video that is not there waits for its row",
 		},
 	})

@@ -1,0 +1,97 @@
+package status
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"go.temporal.io/api/enums/v1"
+	"go.temporal.io/api/operatorservice/v1"
+	"go.temporal.io/api/taskqueue/v1"
+	"go.temporal.io/api/workflowservice/v1"
+
+	"github.com/codeendelea/vidflow/workflows"
+)
+
+const (
+	taskQueue = workflows.TaskQueue
+	// silentAfter is how long ago a worker that has nothing to do asked last, at most: it asks once a minute.
+	silentAfter = 90 * time.Second
+	lately      = 24 * time.Hour
+)
+
+// worker asks who polls the task queue, for tasks of workflows and of activities.
+func (s Sources) worker(ctx context.Context) Worker {
+	w := Worker{Pollers: []Poller{}}
+	last := make(map[string]time.Time)
+	for _, kind := range []enums.TaskQueueType{enums.TASK_QUEUE_TYPE_WORKFLOW, enums.TASK_QUEUE_TYPE_ACTIVITY} {
+		queue, err := s.Temporal.WorkflowService().DescribeTaskQueue(ctx, &workflowservice.DescribeTaskQueueRequest{
+			Namespace: s.Namespace, TaskQueue: &taskqueue.TaskQueue{Name: taskQueue}, TaskQueueType: kind, ReportStats: true,
+		})
+		if err != nil {
+			return Worker{Error: text(s.temporalError(err)), Pollers: []Poller{}}
+		}
+		for _, p := range queue.GetPollers() {
+			if at := p.GetLastAccessTime().AsTime(); at.After(last[p.GetIdentity()]) {
+				last[p.GetIdentity()] = at
+			}
+		}
+		w.Backlog += queue.GetStats().GetApproximateBacklogCount()
+		w.BacklogSeconds = max(w.BacklogSeconds, queue.GetStats().GetApproximateBacklogAge().AsDuration().Seconds())
+	}
+	now := time.Now()
+	for identity, at := range last {
+		w.Pollers = append(w.Pollers, Poller{
+			Identity: identity, LastAccess: at, AgeSeconds: seconds(now, at), Silent: now.Sub(at) > silentAfter,
+		})
+	}
+	slices.SortFunc(w.Pollers, func(a, b Poller) int {
+		return cmp.Or(b.LastAccess.Compare(a.LastAccess), strings.Compare(a.Identity, b.Identity))
+	})
+	return w
+}
+
+func (s Sources) temporalError(err error) error {
+	return fmt.Errorf("ask Temporal at %s about namespace %s: %w", s.TemporalAddress, s.Namespace, err)
+}
+
+// temporal asks for the namespace, its runs and the search attributes.
+func (s Sources) temporal(ctx context.Context) Temporal {
+	var t Temporal
+	if _, err := s.Temporal.WorkflowService().DescribeNamespace(ctx, &workflowservice.DescribeNamespaceRequest{Namespace: s.Namespace}); err != nil {
+		t.Error = text(s.temporalError(err))
+		return t
+	}
+	ours := fmt.Sprintf(`WorkflowType = "%s"`, workflows.VideoWorkflow)
+	since := time.Now().Add(-lately).UTC().Format(time.RFC3339)
+	for _, count := range []struct {
+		into  *int64
+		query string
+	}{
+		{&t.OpenRuns, ours + ` AND ExecutionStatus = "Running"`},
+		{&t.FailedLately, ours + ` AND ExecutionStatus IN ("Failed", "TimedOut", "Terminated") AND CloseTime > "` + since + `"`},
+	} {
+		answer, err := s.Temporal.WorkflowService().CountWorkflowExecutions(ctx,
+			&workflowservice.CountWorkflowExecutionsRequest{Namespace: s.Namespace, Query: count.query})
+		if err != nil {
+			t.CountError = text(s.temporalError(err))
+			break
+		}
+		*count.into = answer.GetCount()
+	}
+	// Temporal Cloud has no such API: then it is not told.
+	known, err := s.Temporal.OperatorService().ListSearchAttributes(ctx, &operatorservice.ListSearchAttributesRequest{Namespace: s.Namespace})
+	if err != nil {
+		return t
+	}
+	t.MissingAttributes = []string{}
+	for _, key := range workflows.SearchAttributes() {
+		if known.GetCustomAttributes()[key.GetName()] != key.GetValueType() {
+			t.MissingAttributes = append(t.MissingAttributes, key.GetName())
+		}
+	}
+	return t
+}
