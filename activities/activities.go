@@ -60,8 +60,8 @@ type Config struct {
 	Settings workflows.Settings
 	// UploadTimeout bounds one upload. Default 20 s.
 	UploadTimeout time.Duration
-	// OnMissing is told of each time that a run looks for its video and finds none, for a metric; nil tells nobody.
-	OnMissing func(workflows.Missing)
+	// Observer is told what happens; nil tells nobody.
+	Observer Observer
 	// LateUpload is the longest time that storage may take to finish an upload whose client has gone. Default 30 s.
 	LateUpload time.Duration
 }
@@ -73,8 +73,8 @@ func (c Config) withDefaults() Config {
 	c.Settings.GiveUpAfter = cmp.Or(c.Settings.GiveUpAfter, 24*time.Hour)
 	c.Settings.UnknownGrace = cmp.Or(c.Settings.UnknownGrace, 10*time.Minute)
 	c.UploadTimeout = cmp.Or(c.UploadTimeout, 20*time.Second)
-	if c.OnMissing == nil {
-		c.OnMissing = func(workflows.Missing) {}
+	if c.Observer == nil {
+		c.Observer = nobody{}
 	}
 	c.LateUpload = cmp.Or(c.LateUpload, 30*time.Second)
 	return c

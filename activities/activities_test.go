@@ -212,8 +212,8 @@ func TestBegin(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			var missing []workflows.Missing
-			f := setup(t, activities.Config{OnMissing: func(why workflows.Missing) { missing = append(missing, why) }})
+			seen := new(observed)
+			f := setup(t, activities.Config{Observer: seen})
 			if tc.prepare != nil {
 				tc.prepare(f)
 			}
@@ -232,8 +232,8 @@ func TestBegin(t *testing.T) {
 			if len(f.published) != tc.published {
 				t.Errorf("published %d requests, want %d", len(f.published), tc.published)
 			}
-			if told := len(missing) == 1 && missing[0] == tc.want.Missing; told != (tc.want.Missing != "") {
-				t.Errorf("was told that videos are missing: %v, want %q", missing, tc.want.Missing)
+			if told := len(seen.missing) == 1 && seen.missing[0] == tc.want.Missing; told != (tc.want.Missing != "") {
+				t.Errorf("was told that videos are missing: %v, want %q", seen.missing, tc.want.Missing)
 			}
 			if plan.Settings.AskAgainAfter != 6*time.Hour {
 				t.Errorf("settings are missing: %+v", plan.Settings)

@@ -29,6 +29,11 @@ const (
 //
 // Storage that refuses the object for good, as one that is too large, is a final error; everything else is retried.
 func (a *Activities) StoreTranscript(ctx context.Context, in workflows.ApplyInput) (workflows.Applied, error) {
+	applied, err := a.storeTranscript(ctx, in)
+	return a.tried(contract.TranscriptionTrack, in, applied, err)
+}
+
+func (a *Activities) storeTranscript(ctx context.Context, in workflows.ApplyInput) (workflows.Applied, error) {
 	id, pos := in.VideoID, in.Result.Position
 	token, sendBy := uuid.New(), time.Now().Add(prepareTimeout)
 	claim, err := a.Store.Claim(ctx, id, token, pos, prepareTimeout+a.cfg.UploadTimeout+a.cfg.LateUpload)
@@ -75,6 +80,9 @@ func (a *Activities) StoreTranscript(ctx context.Context, in workflows.ApplyInpu
 	}
 	if !ok {
 		return workflows.Applied{}, errors.New("the claim ran out, or the video was deleted, before the transcript's URL was set; beginning anew")
+	}
+	if claim.First {
+		a.captioned(p)
 	}
 	a.log.Info("transcript stored and its URL set", "video_id", id, "position", pos.String(), "bytes", len(body),
 		"words", summary.Words, "language", summary.Language)
@@ -123,6 +131,11 @@ func (a *Activities) uploadFailed(ctx context.Context, id contract.VideoID, err 
 // SetVideoURL sets the URL of the compressed video, unless something newer is applied. It is idempotent: one statement
 // compares positions and writes.
 func (a *Activities) SetVideoURL(ctx context.Context, in workflows.ApplyInput) (workflows.Applied, error) {
+	applied, err := a.setVideoURL(ctx, in)
+	return a.tried(contract.CompressionTrack, in, applied, err)
+}
+
+func (a *Activities) setVideoURL(ctx context.Context, in workflows.ApplyInput) (workflows.Applied, error) {
 	id, pos := in.VideoID, in.Result.Position
 	outcome, p, err := a.Store.ApplyCompression(ctx, id, pos, in.Result.URL)
 	if err != nil {

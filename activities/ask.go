@@ -27,7 +27,7 @@ func (a *Activities) Begin(ctx context.Context, in workflows.BeginInput) (workfl
 	}
 	plan := workflows.Plan{Snapshot: a.loaded(l), Settings: a.cfg.Settings}
 	if plan.Missing != "" {
-		a.cfg.OnMissing(plan.Missing)
+		a.cfg.Observer.VideoMissing(plan.Missing)
 		return plan, nil
 	}
 	plan.Title, plan.CourseID = l.Video.Title, l.Video.CourseID

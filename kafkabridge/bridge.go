@@ -32,7 +32,7 @@ type Bridge struct {
 // New makes a Bridge that has not connected to anything yet. Close it after Run, or instead of it.
 func New(cfg Config, signaller Signaller, log *slog.Logger) (*Bridge, error) {
 	cfg = cfg.withDefaults()
-	letters, err := kafka.NewProducer(cfg.Kafka, log, "dead letters")
+	letters, err := kafka.NewProducer(cfg.Kafka, log, "bridge/dead_letters")
 	if err != nil {
 		return nil, err
 	}

@@ -77,7 +77,7 @@ func (c *consumer) run(ctx context.Context) error {
 
 // findTopic asks for the topic's present id with a client of its own: a session is for one topic id from its beginning.
 func (c *consumer) findTopic(ctx context.Context) (uuid.UUID, error) {
-	cl, err := kafka.NewClient(c.cfg.Kafka, c.log, "consumer "+c.topic)
+	cl, err := kafka.NewClient(c.cfg.Kafka, c.log, "bridge/"+c.topic)
 	if err != nil {
 		return uuid.Nil, err
 	}

@@ -59,7 +59,7 @@ func (c *consumer) open(topicID uuid.UUID, fresh bool) (*session, error) {
 	if c.cfg.StartLatest {
 		start = kgo.NewOffset().AtEnd()
 	}
-	client, err := kafka.NewClient(c.cfg.Kafka, c.log, "consumer "+c.topic,
+	client, err := kafka.NewClient(c.cfg.Kafka, c.log, "bridge/"+c.topic,
 		kgo.ConsumeTopics(c.topic),
 		kgo.ConsumerGroup(c.group),
 		kgo.Balancers(kgo.CooperativeStickyBalancer()),

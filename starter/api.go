@@ -31,6 +31,7 @@ func (s *Starter) routes() http.Handler {
 		withRequestID,
 		clientIP(s.cfg.TrustedProxies),
 		logged(s.log),
+		s.metrics.timed,
 		recovered(s.log),
 		withSecurityHeaders,
 		s.auth.origins.cors(),

@@ -2,6 +2,8 @@ package starter
 
 import (
 	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
 )
 
 // What a zero Config stands for, and what is not configurable.
@@ -75,6 +77,9 @@ type Config struct {
 
 	// ShutdownTimeout bounds how long requests in hand may take to end. Default 25 s.
 	ShutdownTimeout time.Duration
+
+	// Metrics is where the starter registers what it counts; nil means nowhere.
+	Metrics prometheus.Registerer
 }
 
 func (c Config) withDefaults() Config {

@@ -114,6 +114,7 @@ func (s *Starter) created(ctx context.Context, c postgres.Created) *createOutput
 		out.Replayed = "true"
 		return out
 	}
+	s.metrics.created.Inc()
 	s.log.LogAttrs(ctx, slog.LevelInfo, "video created", slog.String("video_id", c.VideoID.String()),
 		slog.String("course_id", c.Video.CourseID), slog.String("user_id", callerOf(ctx).UserID),
 		slog.String("request_id", requestID(ctx)))

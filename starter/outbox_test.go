@@ -83,7 +83,7 @@ func newOutbox(t *rapid.T, db *postgrestest.DB, course, user string) *outbox {
 		vanished: map[contract.VideoID]bool{},
 	}
 	for i := range o.relays {
-		o.relays[i] = newRelay(o.store, o.runs, o.objects, Config{}.withDefaults(), slog.New(slog.DiscardHandler))
+		o.relays[i] = newRelay(o.store, o.runs, o.objects, Config{}.withDefaults(), newMetrics(nil), slog.New(slog.DiscardHandler))
 	}
 	o.relays[1].terminateAfter = 0
 	o.exec(t, `truncate pipeline.intents, pipeline.claims, pipeline.idempotency_keys, pipeline.videos`)

@@ -65,6 +65,7 @@ type Relay struct {
 	store    IntentStore
 	temporal Temporal
 	objects  Objects
+	metrics  *metrics
 	log      *slog.Logger
 
 	interval       time.Duration
@@ -75,9 +76,9 @@ type Relay struct {
 	workers chan struct{} // capacity: how many intents are carried out at once
 }
 
-func newRelay(store IntentStore, temporal Temporal, objects Objects, cfg Config, log *slog.Logger) *Relay {
+func newRelay(store IntentStore, temporal Temporal, objects Objects, cfg Config, m *metrics, log *slog.Logger) *Relay {
 	return &Relay{
-		store: store, temporal: temporal, objects: objects, log: log,
+		store: store, temporal: temporal, objects: objects, metrics: m, log: log,
 		interval: cfg.RelayInterval, houseInterval: cfg.HouseInterval, terminateAfter: cfg.TerminateAfter,
 		wake: make(chan struct{}, 1), workers: make(chan struct{}, cfg.RelayWorkers),
 	}
@@ -188,6 +189,7 @@ func (r *Relay) carryOut(ctx context.Context, in postgres.Intent) time.Time {
 	}
 	if err == nil {
 		if err = r.store.IntentDone(ctx, in.VideoID, in.Kind); err == nil {
+			r.metrics.intents.WithLabelValues(string(in.Kind), intentDone).Inc()
 			return time.Time{}
 		}
 		err = fmt.Errorf("forget the intent: %w", err)
@@ -205,6 +207,8 @@ func (r *Relay) putOff(ctx context.Context, in postgres.Intent, cause error) tim
 		if later.pause > 0 {
 			pause = later.pause
 		}
+	} else {
+		r.metrics.intents.WithLabelValues(string(in.Kind), intentFailed).Inc()
 	}
 	r.log.LogAttrs(ctx, level, message, slog.String("video_id", in.VideoID.String()), //nolint:sloglint // one of two constants
 		slog.String("workflow_id", workflows.WorkflowID(in.VideoID)), slog.String("intent", string(in.Kind)),
@@ -236,6 +240,7 @@ func (r *Relay) start(ctx context.Context, in postgres.Intent) error {
 	if err != nil {
 		return fmt.Errorf("start workflow: %w", err)
 	}
+	r.metrics.runStart.Observe(max(0, time.Since(in.CreatedAt).Seconds()))
 	r.log.LogAttrs(ctx, slog.LevelInfo, "workflow started", slog.String("video_id", in.VideoID.String()),
 		slog.String("workflow_id", run.GetID()), slog.String("run_id", run.GetRunID()), slog.Int("attempt", in.Attempts))
 	return nil

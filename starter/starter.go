@@ -19,6 +19,7 @@ import (
 // Store is the database.
 type Store interface {
 	IntentStore
+	SummaryStore
 	UserRole(ctx context.Context, userID string) (string, error)
 	Course(ctx context.Context, courseID string) (postgres.Course, error)
 	Owner(ctx context.Context, id contract.VideoID) (postgres.Course, error)
@@ -46,6 +47,7 @@ type Starter struct {
 	auth      *authenticator
 	relay     *Relay
 	files     *captionFiles
+	metrics   *metrics
 	handler   http.Handler
 	cfg       Config
 	log       *slog.Logger
@@ -69,11 +71,16 @@ func New(deps Deps, cfg Config, log *slog.Logger) (*Starter, error) {
 		cancel()
 		return nil, err
 	}
+	m := newMetrics(deps.Store)
+	if err := m.register(cfg.Metrics); err != nil {
+		cancel()
+		return nil, err
+	}
 	s := &Starter{
 		store: deps.Store, temporal: deps.Temporal, publisher: deps.Publisher, auth: auth,
-		relay: newRelay(deps.Store, deps.Temporal, deps.Objects, cfg, log),
-		files: newCaptionFiles(deps.Transcripts),
-		cfg:   cfg, log: log, now: time.Now, close: cancel,
+		relay: newRelay(deps.Store, deps.Temporal, deps.Objects, cfg, m, log),
+		files: newCaptionFiles(deps.Transcripts), metrics: m,
+		cfg: cfg, log: log, now: time.Now, close: cancel,
 	}
 	s.handler = s.routes()
 	return s, nil

@@ -28,6 +28,8 @@ type Config struct {
 	// StopTimeout is how long activities in hand may take to end once the worker is stopped; what has not ended by then
 	// is tried again by another worker. Default 20 s.
 	StopTimeout time.Duration
+	// Metrics are told of the steps that fail; nil tells nobody.
+	Metrics *Metrics
 }
 
 // Worker executes workflow and activity tasks of the task queue workflows.TaskQueue. Any number of them may run side by
@@ -44,11 +46,15 @@ func New(temporal client.Client, steps *activities.Activities, cfg Config, log *
 	if cfg.StopTimeout == 0 {
 		cfg.StopTimeout = 20 * time.Second
 	}
+	interceptors := []interceptor.WorkerInterceptor{&heartbeats{}}
+	if cfg.Metrics != nil {
+		interceptors = append(interceptors, &failures{metrics: cfg.Metrics})
+	}
 	w := &Worker{log: log, fatal: make(chan error, 1)}
 	w.make = func() sdk.Worker {
 		made := sdk.New(temporal, workflows.TaskQueue, sdk.Options{
 			WorkerStopTimeout: cfg.StopTimeout,
-			Interceptors:      []interceptor.WorkerInterceptor{&heartbeats{}},
+			Interceptors:      interceptors,
 			OnFatalError: func(err error) {
 				select {
 				case w.fatal <- err:
@@ -66,7 +72,14 @@ func New(temporal client.Client, steps *activities.Activities, cfg Config, log *
 // not executed, which is enough to replay histories.
 func Register(r sdk.Registry, steps *activities.Activities) {
 	r.RegisterWorkflowWithOptions(workflows.Video, workflow.RegisterOptions{Name: workflows.VideoWorkflow})
-	for name, step := range map[string]any{
+	for name, step := range methods(steps) {
+		r.RegisterActivityWithOptions(step, activity.RegisterOptions{Name: name})
+	}
+}
+
+// methods are the steps by their names.
+func methods(steps *activities.Activities) map[string]any {
+	return map[string]any{
 		workflows.StepBegin:           steps.Begin,
 		workflows.StepAsk:             steps.AskForTranscription,
 		workflows.StepStoreTranscript: steps.StoreTranscript,
@@ -74,8 +87,6 @@ func Register(r sdk.Registry, steps *activities.Activities) {
 		workflows.StepMarkOverdue:     steps.MarkOverdue,
 		workflows.StepGiveUp:          steps.GiveUp,
 		workflows.StepReopen:          steps.Reopen,
-	} {
-		r.RegisterActivityWithOptions(step, activity.RegisterOptions{Name: name})
 	}
 }
 

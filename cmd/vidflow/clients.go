@@ -8,12 +8,14 @@ import (
 	"github.com/codeendelea/vidflow/internal/kafka"
 	"github.com/codeendelea/vidflow/internal/postgres"
 	"github.com/codeendelea/vidflow/internal/supabase"
+	"github.com/codeendelea/vidflow/internal/telemetry"
 )
 
 // These hand the configuration on to the packages that open connections. None of them connects yet.
 
-func openPostgres(ctx context.Context, cfg config.Database, process config.Command) (*postgres.Store, error) {
-	return postgres.Open(ctx, cfg.URL.Reveal(), postgres.WithApplicationName("vidflow "+string(process)))
+func openPostgres(ctx context.Context, cfg config.Database, in telemetry.Instruments) (*postgres.Store, error) {
+	return postgres.Open(ctx, cfg.URL.Reveal(), postgres.WithApplicationName("vidflow "+in.Process),
+		postgres.WithMetrics(in.Meters, in.Process))
 }
 
 func openStorage(cfg config.Supabase) (*supabase.Client, error) {
@@ -22,6 +24,13 @@ func openStorage(cfg config.Supabase) (*supabase.Client, error) {
 		return nil, fmt.Errorf("make a client of Supabase Storage: %w", err)
 	}
 	return storage, nil
+}
+
+// observedKafka is kafkaConfig for the clients of a process.
+func observedKafka(cfg config.Kafka, in telemetry.Instruments) kafka.Config {
+	observed := kafkaConfig(cfg)
+	observed.Metrics = in.Metrics
+	return observed
 }
 
 func kafkaConfig(cfg config.Kafka) kafka.Config {

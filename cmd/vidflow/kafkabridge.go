@@ -22,7 +22,7 @@ func openBridge(
 	}
 	opened.add(temporal.Close)
 	settings := bridgeConfig(cfg)
-	settings.Metrics = in.Metrics
+	settings.Metrics, settings.Kafka = in.Metrics, observedKafka(cfg.Kafka, in)
 	bridge, err := kafkabridge.New(settings, temporal, log)
 	if err != nil {
 		return process.Part{}, opened, err

@@ -76,7 +76,7 @@ func serve(ctx context.Context, processes []config.Command, cfg *config.Config, 
 	var parts []process.Part
 	for _, command := range processes {
 		// The clients outlive ctx: they serve what is in hand when it is cancelled.
-		part, opened, err := openers[command](context.WithoutCancel(ctx), cfg, instruments, log.With("process", string(command)))
+		part, opened, err := openers[command](context.WithoutCancel(ctx), cfg, instruments.For(string(command)), log.With("process", string(command)))
 		all = append(all, opened...)
 		if err != nil {
 			all.close()

@@ -23,7 +23,7 @@ func openStarter(
 	ctx context.Context, cfg *config.Config, in telemetry.Instruments, log *slog.Logger,
 ) (process.Part, closers, error) {
 	var opened closers
-	store, err := openPostgres(ctx, cfg.Database, config.Starter)
+	store, err := openPostgres(ctx, cfg.Database, in)
 	if err != nil {
 		return process.Part{}, opened, err
 	}
@@ -33,7 +33,7 @@ func openStarter(
 		return process.Part{}, opened, err
 	}
 	opened.add(temporal.Close)
-	producer, err := kafka.NewProducer(kafkaConfig(cfg.Kafka), log, "starter/producer")
+	producer, err := kafka.NewProducer(observedKafka(cfg.Kafka, in), log, "starter/producer")
 	if err != nil {
 		return process.Part{}, opened, err
 	}
@@ -45,7 +45,7 @@ func openStarter(
 	opened.add(storage.Close)
 
 	letters, err := deadletter.NewWatcher(deadletter.WatcherConfig{
-		Kafka: kafkaConfig(cfg.Kafka),
+		Kafka: observedKafka(cfg.Kafka, in),
 		Group: cfg.Kafka.DeadLetterGroup,
 		Tracks: map[string]contract.Track{
 			cfg.Kafka.ConsumeTopic:     contract.TranscriptionTrack,
@@ -58,7 +58,9 @@ func openStarter(
 	opened.add(letters.Close)
 
 	deps := starter.Deps{Store: store, Temporal: temporal, Publisher: producer, Objects: storage, Transcripts: storage}
-	api, err := starter.New(deps, starterConfig(cfg), log)
+	settings := starterConfig(cfg)
+	settings.Metrics = in.Metrics
+	api, err := starter.New(deps, settings, log)
 	if err != nil {
 		return process.Part{}, opened, err
 	}

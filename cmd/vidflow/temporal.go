@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 
+	"go.opentelemetry.io/otel/attribute"
 	"go.temporal.io/api/serviceerror"
 	"go.temporal.io/api/workflowservice/v1"
 	"go.temporal.io/sdk/client"
@@ -26,7 +27,8 @@ func dialTemporal(cfg config.Temporal, in telemetry.Instruments, log *slog.Logge
 	if in.Meters != nil {
 		options.MetricsHandler = opentelemetry.NewMetricsHandler(opentelemetry.MetricsHandlerOptions{
 			Meter: in.Meters.Meter("temporal-sdk-go"), UseMonotonicCounters: true,
-			OnError: func(err error) { log.Warn("a metric of Temporal's SDK is left out", "error", err) },
+			InitialAttributes: attribute.NewSet(attribute.String(telemetry.ProcessLabel, in.Process)),
+			OnError:           func(err error) { log.Warn("a metric of Temporal's SDK is left out", "error", err) },
 		})
 	}
 	temporal, err := client.NewLazyClient(options)

@@ -2,10 +2,8 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"log/slog"
 
-	"github.com/prometheus/client_golang/prometheus"
 	"go.temporal.io/sdk/client"
 
 	"github.com/codeendelea/vidflow/activities"
@@ -27,7 +25,7 @@ func openWorker(
 		return process.Part{}, opened, err
 	}
 	opened.add(temporal.Close)
-	store, err := openPostgres(ctx, cfg.Database, config.Worker)
+	store, err := openPostgres(ctx, cfg.Database, in)
 	if err != nil {
 		return process.Part{}, opened, err
 	}
@@ -37,18 +35,18 @@ func openWorker(
 		return process.Part{}, opened, err
 	}
 	opened.add(storage.Close)
-	producer, err := kafka.NewProducer(kafkaConfig(cfg.Kafka), log, "worker/producer")
+	producer, err := kafka.NewProducer(observedKafka(cfg.Kafka, in), log, "worker/producer")
 	if err != nil {
 		return process.Part{}, opened, err
 	}
 	opened.add(producer.Close)
-	reader, err := kafka.NewReader(kafkaConfig(cfg.Kafka), log, "worker/reader", 0)
+	reader, err := kafka.NewReader(observedKafka(cfg.Kafka, in), log, "worker/reader", 0)
 	if err != nil {
 		return process.Part{}, opened, err
 	}
 	opened.add(reader.Close)
 
-	onMissing, err := countMissing(in.Metrics)
+	metrics, err := worker.NewMetrics(in.Metrics)
 	if err != nil {
 		return process.Part{}, opened, err
 	}
@@ -64,26 +62,11 @@ func openWorker(
 		},
 		Run: func(ctx context.Context) error {
 			settings := activitiesConfig(cfg, knowsSearchAttributes(ctx, temporal, cfg.Temporal, log))
-			settings.OnMissing = onMissing
+			settings.Observer = metrics
 			steps := activities.New(deps, settings, log)
-			return worker.New(temporal, steps, worker.Config{StopTimeout: cfg.Process.ShutdownTimeout}, log).Run(ctx)
+			return worker.New(temporal, steps, worker.Config{StopTimeout: cfg.Process.ShutdownTimeout, Metrics: metrics}, log).Run(ctx)
 		},
 	}, opened, nil
-}
-
-// countMissing counts the runs that find no video: results for videos that are unknown or deleted.
-func countMissing(metrics prometheus.Registerer) (func(workflows.Missing), error) {
-	missing := prometheus.NewCounterVec(prometheus.CounterOpts{
-		Name: "vidflow_worker_missing_videos_total",
-		Help: "Times that a run looked for its video and found none, by why. A run looks twice for one that is unknown.",
-	}, []string{"reason"})
-	for _, why := range []workflows.Missing{workflows.Unknown, workflows.Deleted} {
-		missing.WithLabelValues(string(why))
-	}
-	if err := metrics.Register(missing); err != nil {
-		return nil, fmt.Errorf("register the metrics of the worker: %w", err)
-	}
-	return func(why workflows.Missing) { missing.WithLabelValues(string(why)).Inc() }, nil
 }
 
 func activitiesConfig(cfg *config.Config, searchAttributes bool) activities.Config {

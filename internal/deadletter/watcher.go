@@ -55,7 +55,7 @@ func NewWatcher(cfg WatcherConfig, store Store, log *slog.Logger) (*Watcher, err
 		w.tracks[topic+contract.DeadLetterSuffix] = track
 	}
 	w.topics = slices.Sorted(maps.Keys(w.tracks))
-	cl, err := kafka.NewClient(cfg.Kafka, log, "dead letters",
+	cl, err := kafka.NewClient(cfg.Kafka, log, "starter/dead_letters",
 		kgo.ConsumerGroup(cfg.Group),
 		kgo.ConsumeTopics(w.topics...),
 		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),

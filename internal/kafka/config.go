@@ -5,6 +5,8 @@ import (
 	"log/slog"
 	"strings"
 	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
 )
 
 // Names of the SASL mechanisms, as KAFKA_SASL_MECHANISM has them.
@@ -52,6 +54,9 @@ type Config struct {
 	Retries int
 	// InitialRetryTime is the pause before the first retry; each further one doubles, up to maxRetryTime.
 	InitialRetryTime time.Duration
+
+	// Metrics is where each client registers what it counts, with its role as the label client; nil means nowhere.
+	Metrics prometheus.Registerer
 }
 
 // withDefaults fills what is not set.

@@ -76,15 +76,27 @@ func Options(cfg Config, log *slog.Logger, role string) ([]kgo.Opt, error) {
 	return opts, nil
 }
 
-// NewClient is a client with Options and more; it does not connect yet.
+// NewClient is a client with Options, metrics and more; it does not connect yet. Of the clients that are open at one time
+// and have the same Config.Metrics, each needs a role of its own.
 func NewClient(cfg Config, log *slog.Logger, role string, more ...kgo.Opt) (*kgo.Client, error) {
 	opts, err := Options(cfg, log, role)
 	if err != nil {
 		return nil, err
 	}
+	var metrics *clientMetrics
+	if cfg.Metrics != nil {
+		metrics = newClientMetrics(cfg.Metrics, role)
+		opts = append(opts, kgo.WithHooks(metrics))
+	}
 	cl, err := kgo.NewClient(append(opts, more...)...)
 	if err != nil {
 		return nil, setupError("the Kafka client refuses its configuration", err)
+	}
+	if metrics != nil {
+		if err := metrics.register(role); err != nil {
+			cl.Close()
+			return nil, err
+		}
 	}
 	return cl, nil
 }

@@ -46,7 +46,7 @@ func NewProducer(cfg Config, log *slog.Logger, role string) (*Producer, error) {
 	if err != nil {
 		return nil, err
 	}
-	large, err := NewClient(cfg, log, role+" (large)", append(opts, kgo.ProducerBatchMaxBytes(clientMaxBytes))...)
+	large, err := NewClient(cfg, log, role+"/large", append(opts, kgo.ProducerBatchMaxBytes(clientMaxBytes))...)
 	if err != nil {
 		cl.Close()
 		return nil, err

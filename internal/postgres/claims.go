@@ -58,6 +58,8 @@ type Claim struct {
 	// Wait is how long that is from the call on, by the server's clock: what a caller should go by. Counted from before
 	// the call it is on the safe side of a granted claim, counted from after it of a busy one.
 	Wait time.Duration
+	// First says that no transcript is applied yet.
+	First bool
 }
 
 // Claim asks for leave to store the transcript that has this position, for ttl. The token is the attempt's own; a call
@@ -89,11 +91,11 @@ func (s *Store) claim(
 		granted = tag.RowsAffected() > 0
 		return nil
 	})
-	var gone, same, older bool
+	var gone, same, older, first bool
 	var own, others *time.Time
 	var now time.Time
 	b.Queue(explainClaim, append(slices.Clone(args), token.String())...).QueryRow(func(row pgx.Row) error {
-		err := row.Scan(&gone, &same, &older, &own, &others, &now)
+		err := row.Scan(&gone, &same, &older, &first, &own, &others, &now)
 		if errors.Is(err, pgx.ErrNoRows) { // never known here
 			gone = true
 			return nil
@@ -105,7 +107,7 @@ func (s *Store) claim(
 	}
 	switch {
 	case granted && own != nil:
-		return Claim{Outcome: Granted, Until: own.UTC(), Wait: own.Sub(now)}, nil
+		return Claim{Outcome: Granted, Until: own.UTC(), Wait: own.Sub(now), First: first}, nil
 	case gone:
 		return Claim{Outcome: Gone}, nil
 	case same:
@@ -138,6 +140,7 @@ const explainClaim = `
 	select p.deleted_at is not null or not exists (select from public.videos v where v.id = p.video_id),
 		pipeline.same(p.transcript_position, ` + positionParam + `),
 		p.transcript_position is not null and pipeline.newer(p.transcript_position, ` + positionParam + `),
+		p.transcript_position is null,
 		(select c.until from pipeline.claims c where c.token = $6::uuid),
 		(select max(c.until) from pipeline.claims c
 			where c.video_id = p.video_id and not pipeline.same(c.position, ` + positionParam + `)),

@@ -6,10 +6,13 @@ import (
 	"io/fs"
 	"time"
 
+	"github.com/exaring/otelpgx"
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/metric"
 
 	"github.com/codeendelea/vidflow/internal/contract"
 )
@@ -27,6 +30,8 @@ type options struct {
 	maxConns int32
 	timeout  time.Duration
 	appName  string
+	meters   metric.MeterProvider
+	process  string
 }
 
 // WithMaxConns bounds the connections that the Store holds. Default: pool_max_conns of the URL, else the larger of 4
@@ -39,6 +44,11 @@ func WithTimeout(d time.Duration) Option { return func(o *options) { o.timeout =
 // WithApplicationName is what the server shows for our connections in pg_stat_activity, unless the URL says otherwise.
 // Default: vidflow.
 func WithApplicationName(name string) Option { return func(o *options) { o.appName = name } }
+
+// WithMetrics has the state of the pool of connections measured, with the process as a label. Default: nobody measures it.
+func WithMetrics(meters metric.MeterProvider, process string) Option {
+	return func(o *options) { o.meters, o.process = meters, process }
+}
 
 const (
 	defaultTimeout        = 10 * time.Second
@@ -65,6 +75,14 @@ func Open(ctx context.Context, url string, opts ...Option) (*Store, error) {
 	pool, err := pgxpool.NewWithConfig(ctx, cfg)
 	if err != nil {
 		return nil, wrap(err, "prepare connections to the database")
+	}
+	if o.meters != nil {
+		err := otelpgx.RecordStats(pool, otelpgx.WithStatsMeterProvider(o.meters),
+			otelpgx.WithStatsAttributes(attribute.String("process", o.process)))
+		if err != nil {
+			pool.Close()
+			return nil, wrap(err, "measure the connections to the database")
+		}
 	}
 	return &Store{pool: pool, timeout: o.timeout}, nil
 }

@@ -1,10 +1,8 @@
 package telemetry
 
 import (
-	_ "github.com/exaring/otelpgx"
 	_ "github.com/riandyrn/otelchi"
 	_ "github.com/twmb/franz-go/plugin/kotel"
-	_ "github.com/twmb/franz-go/plugin/kprom"
 	_ "go.opentelemetry.io/contrib/instrumentation/net/http/otelhttp"
 	_ "go.opentelemetry.io/otel/exporters/otlp/otlptrace/otlptracegrpc"
 	_ "go.opentelemetry.io/otel/exporters/otlp/otlptrace/otlptracehttp"
