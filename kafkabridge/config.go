@@ -52,6 +52,8 @@ type Config struct {
 	CommitInterval time.Duration
 	// TopicCheckInterval is how often it is looked whether a topic was made anew (15s); suspicion looks at once.
 	TopicCheckInterval time.Duration
+	// LagInterval is how often the broker is asked how far the partitions reach (15s).
+	LagInterval time.Duration
 	// RebalanceTimeout is how long a group waits for a member that was killed or cut off before its partitions go to the
 	// others, who stand still meanwhile (15s). It must leave room for RevokeTimeout and a commit.
 	RebalanceTimeout time.Duration
@@ -88,6 +90,7 @@ func (c Config) withDefaults() Config {
 	c.RetryMax = cmp.Or(c.RetryMax, 15*time.Second)
 	c.CommitInterval = cmp.Or(c.CommitInterval, time.Second)
 	c.TopicCheckInterval = cmp.Or(c.TopicCheckInterval, 15*time.Second)
+	c.LagInterval = cmp.Or(c.LagInterval, 15*time.Second)
 	c.RebalanceTimeout = cmp.Or(c.RebalanceTimeout, 15*time.Second)
 	c.RevokeTimeout = cmp.Or(c.RevokeTimeout, 3*time.Second)
 	c.DrainTimeout = cmp.Or(c.DrainTimeout, 15*time.Second)

@@ -30,7 +30,7 @@ func FuzzTracker(f *testing.F) {
 				if !subject.ascends(next) {
 					t.Fatalf("offset %d is said not to ascend", next)
 				}
-				subject.add(next, 0)
+				subject.add(next, 0, time.Time{})
 				offsets = append(offsets, next)
 				next++
 			} else { // settle one near the first that is open, or one that is not in hand

@@ -85,7 +85,7 @@ func (m *metrics) all() []prometheus.Collector {
 	return []prometheus.Collector{m.received, m.records, m.heldBack, m.deadLetters, m.deadLetterFails, m.commits, m.remade}
 }
 
-// flight tells what is in flight at the moment that it is asked.
+// flight tells what is in flight, and what is still to come, at the moment that it is asked.
 type flight []*consumer
 
 var (
@@ -93,12 +93,20 @@ var (
 		"Records taken from Kafka that neither Temporal nor the dead-letter topic has yet.", []string{"topic"}, nil)
 	bytesInFlight = prometheus.NewDesc(metricsPrefix+"bytes_in_flight",
 		"About the memory that they keep.", []string{"topic"}, nil)
+	lagRecords = prometheus.NewDesc(metricsPrefix+"lag_records",
+		"Records between the committed offset and the end, of the partitions that this instance has. Absent while the broker "+
+			"does not say. Over all instances: the sum.", []string{"topic"}, nil)
+	lagSeconds = prometheus.NewDesc(metricsPrefix+"lag_seconds",
+		"Age, by its own timestamp, of the oldest record of these partitions that neither Temporal nor the dead-letter topic has "+
+			"yet, 0 when there is none. Absent while the broker does not say. Over all instances: the maximum.", []string{"topic"}, nil)
 )
 
 // Describe implements prometheus.Collector.
 func (flight) Describe(descs chan<- *prometheus.Desc) {
 	descs <- recordsInFlight
 	descs <- bytesInFlight
+	descs <- lagRecords
+	descs <- lagSeconds
 }
 
 // Collect implements prometheus.Collector.
@@ -107,6 +115,10 @@ func (f flight) Collect(into chan<- prometheus.Metric) {
 		var records, bytes int
 		if live := c.current.Load(); live != nil {
 			records, bytes = live.inFlight()
+			if behind, age, known := live.lag(); known {
+				into <- prometheus.MustNewConstMetric(lagRecords, prometheus.GaugeValue, float64(behind), c.topic)
+				into <- prometheus.MustNewConstMetric(lagSeconds, prometheus.GaugeValue, age.Seconds(), c.topic)
+			}
 		}
 		into <- prometheus.MustNewConstMetric(recordsInFlight, prometheus.GaugeValue, float64(records), c.topic)
 		into <- prometheus.MustNewConstMetric(bytesInFlight, prometheus.GaugeValue, float64(bytes), c.topic)

@@ -90,6 +90,7 @@ func topicID(ctx context.Context, cl *kgo.Client, topic string) (uuid.UUID, erro
 // topic it is for; a group that another program has left behind is believed at any other time.
 func (s *session) distrust(_ context.Context, _ *kgo.Client, resp *kmsg.OffsetFetchResponse) error {
 	restart := make(map[int32]bool)
+	committed := make(map[int32]int64)
 	for _, g := range resp.Groups {
 		for _, t := range g.Topics {
 			for _, p := range t.Partitions {
@@ -98,6 +99,8 @@ func (s *session) distrust(_ context.Context, _ *kgo.Client, resp *kmsg.OffsetFe
 				unsaid := s.fresh && (p.Offset < 0 || !says)
 				if stale || unsaid {
 					restart[p.Partition] = true
+				} else {
+					committed[p.Partition] = p.Offset
 				}
 				if stale {
 					s.log.Warn("Kafka offset was committed for an older topic of the same name and is dropped",
@@ -109,6 +112,7 @@ func (s *session) distrust(_ context.Context, _ *kgo.Client, resp *kmsg.OffsetFe
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.restart = restart
+	s.beginsAt(restart, committed)
 	return nil
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"time"
 
 	"github.com/google/uuid"
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -43,6 +44,11 @@ type session struct {
 	bytes      int // of them
 	// restart names the partitions whose committed offset is not to be used.
 	restart map[int32]bool
+	// lags has each partition that is assigned; lagsAt is when the broker last told of them all, and measure holds at most one
+	// token: there is one that it was not asked about.
+	lags    map[int32]*lag
+	lagsAt  time.Time
+	measure chan struct{}
 }
 
 // open joins the group.
@@ -54,6 +60,8 @@ func (c *consumer) open(topicID uuid.UUID, fresh bool) (*session, error) {
 		suspect:    make(chan struct{}, 1),
 		changed:    make(chan struct{}),
 		partitions: make(map[int32]*partition),
+		lags:       make(map[int32]*lag),
+		measure:    make(chan struct{}, 1),
 	}
 	start := kgo.NewOffset().AtStart()
 	if c.cfg.StartLatest {
@@ -99,6 +107,7 @@ func (s *session) run(ctx context.Context) error {
 	var wg sync.WaitGroup
 	wg.Go(func() { s.commitOften(background) })
 	wg.Go(func() { s.watchTopic(polling, remade) })
+	wg.Go(func() { s.watchLag(background) })
 
 	s.poll(polling)
 
@@ -160,6 +169,7 @@ func (s *session) take(topicID uuid.UUID, fetched kgo.FetchPartition) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.sawEnd(fetched)
 	if p := s.partitions[fetched.Partition]; p != nil && !p.paused && p.full() {
 		p.paused = true
 		s.client.PauseFetchPartitions(map[string][]int32{s.topic: {p.number}})
@@ -213,7 +223,7 @@ func (s *session) begin(rec *kgo.Record, weight int) receipt {
 		p = &partition{session: s, number: rec.Partition, topicID: s.topicID}
 		s.partitions[rec.Partition] = p
 	}
-	p.tracker.add(rec.Offset, rec.LeaderEpoch)
+	p.tracker.add(rec.Offset, rec.LeaderEpoch, rec.Timestamp)
 	p.records++
 	p.bytes += weight
 	s.records++
@@ -299,6 +309,11 @@ func (s *session) assigned(_ context.Context, cl *kgo.Client, gained map[string]
 	}
 	// A pause outlives the stay in which it was made.
 	cl.ResumeFetchPartitions(map[string][]int32{s.topic: gained[s.topic]})
+	s.mu.Lock()
+	for _, number := range gained[s.topic] {
+		s.lags[number] = newLag()
+	}
+	s.mu.Unlock()
 	s.log.Info("Kafka partitions assigned", "topic", s.topic, "group", s.group, "partitions", gained[s.topic])
 }
 
@@ -342,6 +357,7 @@ func (s *session) endStay(numbers []int32) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, number := range numbers {
+		delete(s.lags, number)
 		if p := s.partitions[number]; p != nil {
 			p.end()
 		}
@@ -351,6 +367,7 @@ func (s *session) endStay(numbers []int32) {
 func (s *session) endAll() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	clear(s.lags)
 	for _, p := range s.partitions {
 		p.end()
 	}

@@ -1,6 +1,9 @@
 package kafkabridge
 
-import "slices"
+import (
+	"slices"
+	"time"
+)
 
 // tracker remembers which records of one partition are settled, in order to know the offset that may be committed: the one
 // after the longest run of settled records. Not safe for concurrent use.
@@ -17,6 +20,7 @@ type tracker struct {
 // tracked is one record.
 type tracked struct {
 	offset int64
+	millis int64 // when it was written, by its own timestamp
 	epoch  int32
 	done   bool
 }
@@ -28,8 +32,16 @@ type mark struct {
 }
 
 // add takes a record in hand. Offsets must ascend; they may have gaps, where compaction has been or transactions end.
-func (t *tracker) add(offset int64, epoch int32) {
-	t.open = append(t.open, tracked{offset: offset, epoch: epoch})
+func (t *tracker) add(offset int64, epoch int32, written time.Time) {
+	t.open = append(t.open, tracked{offset: offset, epoch: epoch, millis: written.UnixMilli()})
+}
+
+// oldest is when the first record that is not settled was written; false when all are.
+func (t *tracker) oldest() (time.Time, bool) {
+	if t.len() == 0 {
+		return time.Time{}, false
+	}
+	return time.UnixMilli(t.open[t.first].millis), true
 }
 
 // ascends reports whether a record may be added.

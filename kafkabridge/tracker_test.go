@@ -2,6 +2,7 @@ package kafkabridge
 
 import (
 	"testing"
+	"time"
 
 	"pgregory.net/rapid"
 )
@@ -25,7 +26,7 @@ func TestTracker_commits_only_the_settled_run(t *testing.T) {
 				if !subject.ascends(next) {
 					t.Fatalf("offset %d is said not to ascend", next)
 				}
-				subject.add(next, epoch)
+				subject.add(next, epoch, time.Time{})
 				added = append(added, mark{offset: next, epoch: epoch})
 				next++
 			},
@@ -70,7 +71,7 @@ func TestTracker_uses_constant_memory_for_a_stream(t *testing.T) {
 	t.Parallel()
 	var subject tracker
 	for offset := range int64(1_000_000) {
-		subject.add(offset, 0)
+		subject.add(offset, 0, time.Time{})
 		if offset >= 10 {
 			subject.done(offset - 10)
 		}

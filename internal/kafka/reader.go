@@ -148,6 +148,17 @@ func moved(err error) bool {
 }
 
 func (r *Reader) fetchFromLeader(ctx context.Context, topic string, key recordKey, maxAge time.Duration) ([]*kgo.Record, error) {
+	p, err := r.batchAt(ctx, topic, key, 0, maxAge)
+	if err != nil {
+		return nil, err
+	}
+	return r.records(ctx, topic, key, p)
+}
+
+// batchAt asks the partition's leader for the batch at or after the offset, as a consumer with that isolation level is told.
+func (r *Reader) batchAt(
+	ctx context.Context, topic string, key recordKey, isolation int8, maxAge time.Duration,
+) (*kmsg.FetchResponseTopicPartition, error) {
 	leader, epoch, err := r.leader(ctx, topic, key, maxAge)
 	if err != nil {
 		return nil, err
@@ -155,6 +166,7 @@ func (r *Reader) fetchFromLeader(ctx context.Context, topic string, key recordKe
 	req := kmsg.NewPtrFetchRequest()
 	req.MaxWaitMillis = 0
 	req.MinBytes = 0
+	req.IsolationLevel = isolation
 	t := kmsg.NewFetchRequestTopic()
 	t.Topic, t.TopicID = topic, key.topicID
 	p := kmsg.NewFetchRequestTopicPartition()
@@ -179,7 +191,7 @@ func (r *Reader) fetchFromLeader(ctx context.Context, topic string, key recordKe
 	if len(resp.Topics) != 1 || len(resp.Topics[0].Partitions) != 1 {
 		return nil, errors.New("the broker answered a fetch for another partition")
 	}
-	return r.records(ctx, topic, key, &resp.Topics[0].Partitions[0])
+	return &resp.Topics[0].Partitions[0], nil
 }
 
 // records decodes what came for the partition, or says why nothing did.
