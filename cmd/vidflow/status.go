@@ -122,7 +122,7 @@ func openStatus(ctx context.Context, t *toolbox) (status.Sources, closers, error
 		Log: t.log,
 	}
 	var err error
-	if s.Store, err = openPostgres(ctx, t.cfg.Database, config.Status); err != nil {
+	if s.Store, err = openPostgres(ctx, t.cfg.Database, telemetry.Instruments{}.For(string(config.Status))); err != nil {
 		return s, opened, err
 	}
 	opened.add(s.Store.Close)
