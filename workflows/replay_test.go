@@ -1,17 +1,16 @@
 package workflows_test
 
 import (
-	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
+	historypb "go.temporal.io/api/history/v1"
 	"go.temporal.io/sdk/client"
-	"go.temporal.io/sdk/log"
-	sdk "go.temporal.io/sdk/worker"
 	"go.temporal.io/sdk/workflow"
 
+	"github.com/codeendelea/vidflow/internal/replay"
 	"github.com/codeendelea/vidflow/workflows"
 )
 
@@ -26,23 +25,18 @@ func histories(t *testing.T) []string {
 	return files
 }
 
-func replay(video any, file string) error {
+func history(t *testing.T, file string) *historypb.History {
+	t.Helper()
 	f, err := os.Open(file)
 	if err != nil {
-		return err
+		t.Fatal(err)
 	}
 	defer f.Close()
 	history, err := client.HistoryFromJSON(f, client.HistoryJSONOptions{})
 	if err != nil {
-		return err
+		t.Fatal(err)
 	}
-	started := history.GetEvents()[0].GetWorkflowExecutionStartedEventAttributes()
-	replayer := sdk.NewWorkflowReplayer()
-	replayer.RegisterWorkflowWithOptions(video, workflow.RegisterOptions{Name: workflows.VideoWorkflow})
-	return replayer.ReplayWorkflowHistoryWithOptions(log.NewStructuredLogger(slog.New(slog.DiscardHandler)), history,
-		sdk.ReplayWorkflowHistoryOptions{OriginalExecution: workflow.Execution{
-			ID: started.GetWorkflowId(), RunID: started.GetOriginalExecutionRunId(),
-		}})
+	return history
 }
 
 // TestReplay sees every recorded history replay against the workflow as it is now. When it fails, the change would break
@@ -52,7 +46,7 @@ func TestReplay(t *testing.T) {
 	for _, file := range histories(t) {
 		t.Run(strings.TrimSuffix(filepath.Base(file), ".json"), func(t *testing.T) {
 			t.Parallel()
-			if err := replay(workflows.Video, file); err != nil {
+			if err := replay.History(workflows.Video, history(t, file)); err != nil {
 				t.Error(err)
 			}
 		})
@@ -69,7 +63,7 @@ func TestReplayCatchesAnIncompatibleChange(t *testing.T) {
 		return workflows.Video(ctx, in)
 	}
 	for _, file := range histories(t) {
-		if err := replay(changed, file); err == nil {
+		if err := replay.History(changed, history(t, file)); err == nil {
 			t.Errorf("%s replays against a workflow with another first step", file)
 		}
 	}

@@ -36,7 +36,7 @@ func (g *grammar) tools() []*toolFlags {
 	return []*toolFlags{
 		&g.Dlq.List.toolFlags, &g.Dlq.Show.toolFlags, &g.Dlq.Redrive.toolFlags,
 		&g.Kafka.Check.toolFlags, &g.Kafka.SendTestVideo.toolFlags, &g.Kafka.Tail.toolFlags, &g.Kafka.Produce.toolFlags,
-		&g.Status.toolFlags,
+		&g.Status.toolFlags, &g.Replay.toolFlags,
 	}
 }
 
@@ -107,32 +107,57 @@ func (t *toolbox) terminal() bool {
 	return ok && isatty.IsTerminal(file.Fd())
 }
 
-// progress shows a count: on a terminal on one line that changes, elsewhere every so often on a line of its own.
+// progress shows a count, with the rate and the time that is left: on a terminal on one line that changes, elsewhere every
+// so often on a line of its own.
 type progress struct {
 	t        *toolbox
 	what     string // "sent back"
-	total    int
+	total    int    // 0 when nobody knows
 	done     int
 	terminal bool
+	began    time.Time
 	told     time.Time
 }
 
-// progressEvery is how often a line is written where nobody watches.
-const progressEvery = 10 * time.Second
+// progressEvery is how often a line is written where nobody watches, and progressAtOnce where somebody does.
+const (
+	progressEvery  = 10 * time.Second
+	progressAtOnce = 100 * time.Millisecond
+)
 
 func (t *toolbox) progress(what string, total int) *progress {
-	return &progress{t: t, what: what, total: total, terminal: t.terminal(), told: time.Now()}
+	return &progress{t: t, what: what, total: total, terminal: t.terminal(), began: time.Now(), told: time.Now()}
 }
 
 func (p *progress) add() {
 	p.done++
+	now := time.Now()
 	switch {
-	case p.terminal:
-		_, _ = fmt.Fprintf(p.t.stderr, "\r%d of %d %s", p.done, p.total, p.what)
-	case time.Since(p.told) >= progressEvery:
-		p.told = time.Now()
-		p.t.note("%d of %d %s", p.done, p.total, p.what)
+	case p.terminal && (now.Sub(p.told) >= progressAtOnce || p.done == 1 || p.done == p.total):
+		p.told = now
+		_, _ = fmt.Fprintf(p.t.stderr, "\r\033[K%s", p.line(now))
+	case !p.terminal && now.Sub(p.told) >= progressEvery:
+		p.told = now
+		p.t.note("%s", p.line(now))
 	}
+}
+
+// line is "120 of 4000 sent back, 12/s, 5m23s left".
+func (p *progress) line(now time.Time) string {
+	line := fmt.Sprintf("%d %s", p.done, p.what)
+	if p.total > 0 {
+		line = fmt.Sprintf("%d of %d %s", p.done, max(p.total, p.done), p.what)
+	}
+	took := now.Sub(p.began)
+	if took < time.Second {
+		return line
+	}
+	rate := float64(p.done) / took.Seconds()
+	line += fmt.Sprintf(", %.3g/s", rate)
+	if left := p.total - p.done; left > 0 {
+		line += fmt.Sprintf(", %s left", time.Duration(float64(left)/rate*float64(time.Second)).Round(time.Second))
+	}
+	return line
 }
 
 // clear makes room for a line of something else.

@@ -17,6 +17,8 @@ const (
 	DeadLetters Command = "dlq"
 	KafkaTools  Command = "kafka"
 	Status      Command = "status"
+	Adopt       Command = "adopt"
+	Replay      Command = "replay"
 )
 
 // Commands are those that can be named together, and Processes those of them that run until they are stopped. Tools are
@@ -24,7 +26,7 @@ const (
 var (
 	Commands  = []Command{Worker, Starter, KafkaBridge, Migrate}
 	Processes = []Command{Worker, Starter, KafkaBridge}
-	Tools     = []Command{DeadLetters, KafkaTools, Status}
+	Tools     = []Command{DeadLetters, KafkaTools, Status, Adopt, Replay}
 )
 
 // Commands of variables that not all read.
@@ -34,8 +36,8 @@ var (
 	bridge  = []Command{KafkaBridge}
 
 	everyone        = slices.Concat(Commands, Tools)
-	kafkaClients    = slices.Concat(Processes, Tools)
-	temporalClients = slices.Concat(Commands, []Command{Status})
+	kafkaClients    = slices.Concat(Processes, []Command{DeadLetters, KafkaTools, Status})
+	temporalClients = slices.Concat(Commands, []Command{Status, Adopt, Replay})
 )
 
 // defaultOpsAddr is where the probes of a process are served when OPS_ADDR is not set: on the loopback interface, at a

@@ -177,12 +177,12 @@ func (s *Supabase) variables() []Variable {
 }
 
 func (d *Database) variables() []Variable {
-	return inGroup(groupDatabase, []Command{Worker, Starter, Migrate, Status}, []Variable{
+	return inGroup(groupDatabase, []Command{Worker, Starter, Migrate, Status, Adopt}, []Variable{
 		{
 			Name: "DATABASE_URL", Required: true, Secret: true, value: postgresURL(&d.URL),
 			Example: "postgres://vidflow:change-me@localhost:5432/postgres",
-			Meaning: "Postgres, directly or behind a transaction pooler; the role of vidflow migrate --print-role-sql for " +
-				"worker and starter, the owner of the tables for migrate",
+			Meaning: "Postgres, directly or behind a transaction pooler; the role of vidflow migrate --print-role-sql, but for " +
+				"migrate, which needs the owner of the tables",
 		},
 	})
 }

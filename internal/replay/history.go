@@ -1,0 +1,102 @@
+package replay
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"sort"
+
+	"go.temporal.io/api/enums/v1"
+	historypb "go.temporal.io/api/history/v1"
+	"go.temporal.io/sdk/log"
+	sdk "go.temporal.io/sdk/worker"
+	"go.temporal.io/sdk/workflow"
+
+	"github.com/codeendelea/vidflow/workflows"
+)
+
+// ErrNothingYet says that no worker has completed a task of the run yet: there is nothing that code could contradict.
+var ErrNothingYet = errors.New("no task of the run was completed yet")
+
+// IncompatibleError says that the code does not do what a history says was done: a worker with that code could not go on
+// with the run, which would stand still until one with other code takes it up.
+type IncompatibleError struct {
+	// EventID is that of the first completed workflow task that the code would not have completed so.
+	EventID int64
+	// Problem says in words what differs. It tells names of steps, and nothing that was passed to them.
+	Problem string
+	// Err is what the SDK says. It may show parts of the history.
+	Err error
+}
+
+func (e *IncompatibleError) Error() string {
+	return fmt.Sprintf("workflow task of event %d: %s", e.EventID, e.Problem)
+}
+
+func (e *IncompatibleError) Unwrap() error { return e.Err }
+
+// History replays a history against video, which is workflows.Video or a function that stands in for it. The error is an
+// *IncompatibleError when the two contradict each other, or else ErrNothingYet.
+func History(video any, history *historypb.History) error {
+	tasks := completedTasks(history)
+	if len(tasks) == 0 {
+		return ErrNothingYet
+	}
+	err := replay(video, history)
+	if err == nil {
+		return nil
+	}
+	// What comes of the first difference is said best where it is, and not where it shows at last.
+	first := sort.Search(len(tasks)-1, func(i int) bool { return replay(video, upTo(history, tasks[i])) != nil })
+	if first < len(tasks)-1 {
+		err = replay(video, upTo(history, tasks[first]))
+	}
+	return &IncompatibleError{EventID: history.GetEvents()[tasks[first]].GetEventId(), Problem: inWords(err.Error()), Err: err}
+}
+
+func replay(video any, history *historypb.History) error {
+	started := history.GetEvents()[0].GetWorkflowExecutionStartedEventAttributes()
+	// A new one for each: it keeps the result of every run that it has seen.
+	replayer := sdk.NewWorkflowReplayer()
+	replayer.RegisterWorkflowWithOptions(video, workflow.RegisterOptions{Name: workflows.VideoWorkflow})
+	return replayer.ReplayWorkflowHistoryWithOptions(log.NewStructuredLogger(slog.New(slog.DiscardHandler)), history,
+		sdk.ReplayWorkflowHistoryOptions{OriginalExecution: workflow.Execution{ // the workflow looks at its own id
+			ID: started.GetWorkflowId(), RunID: started.GetOriginalExecutionRunId(),
+		}})
+}
+
+// completedTasks are the places of the workflow tasks that a worker completed.
+func completedTasks(history *historypb.History) (places []int) {
+	for i, e := range history.GetEvents() {
+		if e.GetEventType() == enums.EVENT_TYPE_WORKFLOW_TASK_COMPLETED {
+			places = append(places, i)
+		}
+	}
+	return places
+}
+
+// upTo is the history as it was when the task had just been completed: with what the task led to, and nothing later.
+func upTo(history *historypb.History, task int) *historypb.History {
+	end := task + 1
+	for ; end < len(history.GetEvents()); end++ {
+		if !ofTask(history.GetEvents()[end].GetEventType()) {
+			break
+		}
+	}
+	return &historypb.History{Events: history.GetEvents()[:end:end]}
+}
+
+// ofTask reports whether such an event is written together with the task that led to it.
+func ofTask(t enums.EventType) bool {
+	switch t {
+	case enums.EVENT_TYPE_MARKER_RECORDED, enums.EVENT_TYPE_TIMER_STARTED, enums.EVENT_TYPE_TIMER_CANCELED,
+		enums.EVENT_TYPE_ACTIVITY_TASK_SCHEDULED, enums.EVENT_TYPE_ACTIVITY_TASK_CANCEL_REQUESTED,
+		enums.EVENT_TYPE_UPSERT_WORKFLOW_SEARCH_ATTRIBUTES, enums.EVENT_TYPE_WORKFLOW_PROPERTIES_MODIFIED,
+		enums.EVENT_TYPE_WORKFLOW_EXECUTION_UPDATE_ACCEPTED, enums.EVENT_TYPE_WORKFLOW_EXECUTION_UPDATE_COMPLETED,
+		enums.EVENT_TYPE_WORKFLOW_EXECUTION_COMPLETED, enums.EVENT_TYPE_WORKFLOW_EXECUTION_FAILED,
+		enums.EVENT_TYPE_WORKFLOW_EXECUTION_CANCELED, enums.EVENT_TYPE_WORKFLOW_EXECUTION_CONTINUED_AS_NEW:
+		return true
+	default:
+		return false
+	}
+}
