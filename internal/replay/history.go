@@ -38,7 +38,7 @@ func (e *IncompatibleError) Unwrap() error { return e.Err }
 // History replays a history against video, which is workflows.Video or a function that stands in for it. The error is an
 // *IncompatibleError when the two contradict each other, or else ErrNothingYet.
 func History(video any, history *historypb.History) error {
-	tasks := completedTasks(history)
+	tasks, ends := completedTasks(history)
 	if len(tasks) == 0 {
 		return ErrNothingYet
 	}
@@ -47,9 +47,15 @@ func History(video any, history *historypb.History) error {
 		return nil
 	}
 	// What comes of the first difference is said best where it is, and not where it shows at last.
-	first := sort.Search(len(tasks)-1, func(i int) bool { return replay(video, upTo(history, tasks[i])) != nil })
+	first := sort.Search(len(tasks)-1, func(i int) bool { return replay(video, upTo(history, ends[i])) != nil })
 	if first < len(tasks)-1 {
-		err = replay(video, upTo(history, tasks[first]))
+		err = replay(video, upTo(history, ends[first]))
+	}
+	for end := tasks[first] + 2; end <= ends[first]; end++ {
+		if pair := replay(video, upTo(history, end)); pair != nil && mismatch.MatchString(pair.Error()) {
+			err = pair
+			break
+		}
 	}
 	return &IncompatibleError{EventID: history.GetEvents()[tasks[first]].GetEventId(), Problem: inWords(err.Error()), Err: err}
 }
@@ -65,24 +71,24 @@ func replay(video any, history *historypb.History) error {
 		}})
 }
 
-// completedTasks are the places of the workflow tasks that a worker completed.
-func completedTasks(history *historypb.History) (places []int) {
-	for i, e := range history.GetEvents() {
-		if e.GetEventType() == enums.EVENT_TYPE_WORKFLOW_TASK_COMPLETED {
-			places = append(places, i)
+// completedTasks are the places of the workflow tasks that a worker completed, and where what each led to ends.
+func completedTasks(history *historypb.History) (tasks, ends []int) {
+	events := history.GetEvents()
+	for i, e := range events {
+		if e.GetEventType() != enums.EVENT_TYPE_WORKFLOW_TASK_COMPLETED {
+			continue
 		}
+		end := i + 1
+		for end < len(events) && ofTask(events[end].GetEventType()) {
+			end++
+		}
+		tasks, ends = append(tasks, i), append(ends, end)
 	}
-	return places
+	return tasks, ends
 }
 
-// upTo is the history as it was when the task had just been completed: with what the task led to, and nothing later.
-func upTo(history *historypb.History, task int) *historypb.History {
-	end := task + 1
-	for ; end < len(history.GetEvents()); end++ {
-		if !ofTask(history.GetEvents()[end].GetEventType()) {
-			break
-		}
-	}
+// upTo is the history as it was before the event at that place.
+func upTo(history *historypb.History, end int) *historypb.History {
 	return &historypb.History{Events: history.GetEvents()[:end:end]}
 }
 

@@ -7,17 +7,21 @@ import (
 	"github.com/codeendelea/vidflow/internal/contract"
 )
 
+// mismatch is the clearest thing that the SDK says: it names both.
+var mismatch = regexp.MustCompile(`(?s)history event is (\w+: \(.*\)), replay command is (\w+: \(.*\))$`)
+
 // What the SDK says of a difference, and how people say it. What is found in parentheses is described first: the SDK
 // shows events whole, titles of videos included.
 var sayings = []struct {
 	pattern *regexp.Regexp
 	words   string
 }{
-	{regexp.MustCompile(`(?s)history event is (\w+: \(.*\)), replay command is (\w+: \(.*\))$`), "the history has $1, this code has $2"},
-	{regexp.MustCompile(`(?s)missing replay command for (\w+: \(.*\))$`), "the history has $1, this code has nothing more"},
-	{regexp.MustCompile(`(?s)extra replay command for (\w+: \(.*\))$`), "the history has nothing more, this code has $1"},
+	{mismatch, "the history has $1, this code has $2"},
+	{regexp.MustCompile(`(?s)missing replay command for (\w+: \(.*\))$`), "the history has $1, this code does not"},
+	{regexp.MustCompile(`(?s)extra replay command for (\w+: \(.*\))$`), "this code has $1, the history does not"},
 	{regexp.MustCompile(`(?s)code executed local activity (\w+), but history event found (\w+),.*`), "the history has the step $2, this code has the step $1"},
-	{regexp.MustCompile(`(?s)a matching (\w+) command was expected in history event position (\d+).*`), "the history has a $1 at event $2, this code has none there"},
+	{regexp.MustCompile(`(?s)a matching Timer command was expected in history event position (\d+).*`), "the history has a timer at event $1, this code has none there"},
+	{regexp.MustCompile(`(?s)a matching (\w+) command was expected in history event position (\d+).*`), "the history has $1 at event $2, this code does not"},
 	{regexp.MustCompile(`(?s)doesn't return the same result as the last event.*`), "the run has ended, this code does not end"},
 }
 
@@ -66,6 +70,6 @@ func describe(shown string) string {
 	case kind == "TimerStarted", kind == "StartTimer":
 		return "a timer"
 	default:
-		return kind
+		return strings.ToLower(shown)
 	}
 }
