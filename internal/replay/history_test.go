@@ -67,7 +67,9 @@ func TestHistory_says_what_differs(t *testing.T) {
 			"workflow task of event 24: this code has a timer, the history does not",
 		},
 		"nothing left": {
-			func(workflow.Context, workflows.VideoInput) (workflows.VideoResult, error) { return workflows.VideoResult{}, nil },
+			func(workflow.Context, workflows.VideoInput) (workflows.VideoResult, error) {
+				return workflows.VideoResult{}, nil
+			},
 			"workflow task of event 4: the history has a timer at event 7, this code has none there",
 		},
 		"a panic": {
