@@ -115,6 +115,15 @@ browser-tools:
 	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null || \
 		{ echo 'There is no Chromium. On Debian: apt-get install --no-install-recommends chromium fonts-dejavu-core' >&2; exit 1; }
 
+.PHONY: test-alerts
+test-alerts: prometheus-tools build-devstack build-race ## Test alerts, dashboards and runbook with a real Prometheus, and raise the alerts
+	@VIDFLOW_TEST_PROMETHEUS=1 $(DEVSTACK) exec --binary=$(VIDFLOW_RACE) -- go -C devstack test -race -timeout=15m $(ARGS) ./oncall
+
+.PHONY: prometheus-tools
+prometheus-tools:
+	@command -v prometheus >/dev/null && command -v promtool >/dev/null || \
+		{ echo 'There is no Prometheus with promtool. On Debian: apt-get install --no-install-recommends prometheus' >&2; exit 1; }
+
 .PHONY: smoke
 smoke: build-devstack build-vidflow ## Send videos through a whole pipeline, unattended, and check what comes of them
 	@$(DEVSTACK) smoke --binary=$(VIDFLOW)
