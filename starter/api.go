@@ -136,6 +136,36 @@ func (s *Starter) operations(r chi.Router) huma.API {
 			"twice or not at all.",
 	}, http.StatusNotFound, http.StatusUnprocessableEntity), s.coursePipeline)
 
+	stream := func(o huma.Operation) huma.Operation {
+		o = op(o, http.StatusNotFound, http.StatusUnprocessableEntity)
+		o.Middlewares = huma.Middlewares{s.authorisedStream}
+		o.Responses["200"] = &huma.Response{
+			Description: "A stream that stays open.",
+			Headers:     map[string]*huma.Param{},
+			Content: map[string]*huma.MediaType{eventStream: {
+				Schema:  &huma.Schema{Type: huma.TypeString, Description: "Server-sent events; the data of a message is a VideoView."},
+				Example: "retry: 3000\n\nid: 7\ndata: {\"id\": \"…\", \"pipeline\": {\"state\": \"working\", \"revision\": 7}}\n\n",
+			}},
+		}
+		o.Responses["204"] = &huma.Response{Description: "A reconnect, and there is nothing any more: do not come back."}
+		return o
+	}
+	huma.Register(api, stream(huma.Operation{
+		OperationID: "video-events", Method: http.MethodGet, Path: "/api/videos/{videoId}" + eventsPath,
+		Tags: []string{"pipeline"}, Summary: "Follow a video",
+		Description: "Server-sent events for a browser's EventSource. Each message is the whole state, as the data of " +
+			"get-video-pipeline, and its id the revision: the present state first, then each later one, the newest alone when " +
+			"several follow each other closely. An event deleted is the last. The stream ends when the token expires.",
+	}), s.videoEvents)
+
+	huma.Register(api, stream(huma.Operation{
+		OperationID: "course-events", Method: http.MethodGet, Path: "/api/courses/{courseId}" + eventsPath,
+		Tags: []string{"pipeline"}, Summary: "Follow the videos of a course",
+		Description: "Server-sent events, a message for each video: the present state of all, newest video first, then an event " +
+			"complete, then each later state, new videos included. An event deleted names a video that is no longer there. When " +
+			"EventSource reconnects within a day, what changed since comes first in the place of all. A message may be repeated.",
+	}), s.courseEvents)
+
 	huma.Register(api, op(huma.Operation{
 		OperationID: "put-transcription", Method: http.MethodPut, Path: "/api/videos/{videoId}/transcription",
 		Tags: []string{"transcription"}, Summary: "Put a transcript in",

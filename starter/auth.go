@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/golang-jwt/jwt/v5"
@@ -37,6 +38,8 @@ type Caller struct {
 	UserID string
 	// Role is empty when the token does not carry one: then it is in the table of users.
 	Role Role
+	// Expires is when the token does.
+	Expires time.Time
 }
 
 // authenticator says whose token it is.
@@ -136,7 +139,7 @@ func (a *authenticator) verify(ctx context.Context, token string) (Caller, error
 		return Caller{}, errors.New("its role is none of this platform's")
 	}
 	id, err := userID(c.Subject)
-	return Caller{UserID: id, Role: c.Role}, err
+	return Caller{UserID: id, Role: c.Role, Expires: c.ExpiresAt.Time}, err
 }
 
 func userID(subject string) (string, error) {

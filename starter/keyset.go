@@ -79,5 +79,5 @@ func (k *keySet) verify(ctx context.Context, token string) (Caller, error) {
 		return Caller{}, err
 	}
 	id, err := userID(c.Subject)
-	return Caller{UserID: id}, err // the role such a token carries is Postgres's, not the platform's
+	return Caller{UserID: id, Expires: c.ExpiresAt.Time}, err // the role such a token carries is Postgres's, not the platform's
 }

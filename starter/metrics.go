@@ -63,12 +63,13 @@ func newMetrics(store SummaryStore) *metrics {
 
 var intentKinds = []postgres.IntentKind{postgres.IntentRun, postgres.IntentCleanup}
 
-func (m *metrics) register(to prometheus.Registerer) error {
+// register registers others beside its own.
+func (m *metrics) register(to prometheus.Registerer, others ...prometheus.Collector) error {
 	if to == nil {
 		return nil
 	}
 	var errs []error
-	for _, c := range []prometheus.Collector{m.created, m.intents, m.runStart, m.requests, m.pipeline} {
+	for _, c := range append(others, m.created, m.intents, m.runStart, m.requests, m.pipeline) {
 		errs = append(errs, to.Register(c))
 	}
 	if err := errors.Join(errs...); err != nil {

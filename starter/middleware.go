@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net/http"
 	"runtime/debug"
+	"strings"
 	"time"
 
 	"github.com/go-chi/chi/v5"
@@ -125,10 +126,15 @@ func recovered(log *slog.Logger) func(http.Handler) http.Handler {
 	}
 }
 
-// withTimeout ends the context of a request that takes too long; whoever serves it turns that into an answer.
+// withTimeout ends the context of a request that takes too long; whoever serves it turns that into an answer. Streams
+// of events take as long as they please.
 func withTimeout(d time.Duration) func(http.Handler) http.Handler {
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if strings.HasSuffix(r.URL.Path, eventsPath) {
+				next.ServeHTTP(w, r)
+				return
+			}
 			ctx, cancel := context.WithTimeout(r.Context(), d)
 			defer cancel()
 			next.ServeHTTP(w, r.WithContext(ctx))

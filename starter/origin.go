@@ -88,7 +88,7 @@ func (o origins) corsOfAllowed() func(http.Handler) http.Handler {
 	options := cors.Options{
 		AllowedOrigins:   o.allowed,
 		AllowedMethods:   []string{http.MethodGet, http.MethodPost, http.MethodPut, http.MethodDelete},
-		AllowedHeaders:   []string{"Authorization", "Content-Type", "If-None-Match", headerIdempotencyKey, headerRequestID},
+		AllowedHeaders:   []string{"Authorization", "Content-Type", "If-None-Match", "Last-Event-ID", headerIdempotencyKey, headerRequestID},
 		ExposedHeaders:   []string{"ETag", "Location", "Retry-After", headerRequestID, headerReplayed},
 		AllowCredentials: !o.any,
 		MaxAge:           600,

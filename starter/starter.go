@@ -20,10 +20,10 @@ import (
 type Store interface {
 	IntentStore
 	SummaryStore
+	EventStore
 	UserRole(ctx context.Context, userID string) (string, error)
 	Course(ctx context.Context, courseID string) (postgres.Course, error)
 	Owner(ctx context.Context, id contract.VideoID) (postgres.Course, error)
-	CourseVideos(ctx context.Context, q postgres.ListQuery) ([]postgres.Loaded, *postgres.Cursor, error)
 	Transcript(ctx context.Context, id contract.VideoID) (postgres.StoredTranscript, error)
 	CreateVideo(ctx context.Context, n postgres.NewVideo) (postgres.Created, error)
 	DeleteVideo(ctx context.Context, id contract.VideoID, cleanupAfter time.Duration) (deleted bool, err error)
@@ -37,6 +37,8 @@ type Deps struct {
 	Publisher   Publisher
 	Objects     Objects
 	Transcripts Transcripts
+	// Notifications are the Store's; nil where it has none, and then it is polled for listeners.
+	Notifications Notifications
 }
 
 // Starter is the HTTP API and the relay behind it.
@@ -48,6 +50,7 @@ type Starter struct {
 	relay     *Relay
 	files     *captionFiles
 	metrics   *metrics
+	events    *Events
 	handler   http.Handler
 	cfg       Config
 	log       *slog.Logger
@@ -71,15 +74,16 @@ func New(deps Deps, cfg Config, log *slog.Logger) (*Starter, error) {
 		cancel()
 		return nil, err
 	}
-	m := newMetrics(deps.Store)
-	if err := m.register(cfg.Metrics); err != nil {
+	m, events := newMetrics(deps.Store), newEvents(deps.Store, deps.Notifications, log)
+	if err := m.register(cfg.Metrics, events.listening, events.mode); err != nil {
 		cancel()
 		return nil, err
 	}
 	s := &Starter{
 		store: deps.Store, temporal: deps.Temporal, publisher: deps.Publisher, auth: auth,
-		relay: newRelay(deps.Store, deps.Temporal, deps.Objects, cfg, m, log),
-		files: newCaptionFiles(deps.Transcripts), metrics: m,
+		relay:  newRelay(deps.Store, deps.Temporal, deps.Objects, cfg, m, log),
+		events: events,
+		files:  newCaptionFiles(deps.Transcripts), metrics: m,
 		cfg: cfg, log: log, now: time.Now, close: cancel,
 	}
 	s.handler = s.routes()
@@ -91,6 +95,9 @@ func (s *Starter) Handler() http.Handler { return s.handler }
 
 // Relay is the relay alone.
 func (s *Starter) Relay() *Relay { return s.relay }
+
+// Events is what serves the streams of events alone.
+func (s *Starter) Events() *Events { return s.events }
 
 // Run serves the API and the relay until ctx ends, then lets requests in hand end within the configured time. It returns
 // nil when it was ctx that ended it.
@@ -125,6 +132,7 @@ func (s *Starter) Serve(ctx context.Context, listener net.Listener) error {
 	})
 	g.Go(func() error {
 		<-ctx.Done()
+		s.events.stop() // else their streams would be waited for
 		inTime, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.cfg.ShutdownTimeout)
 		defer cancel()
 		if err := server.Shutdown(inTime); err != nil {
@@ -134,5 +142,6 @@ func (s *Starter) Serve(ctx context.Context, listener net.Listener) error {
 		return nil
 	})
 	g.Go(func() error { return s.relay.Run(ctx) })
+	g.Go(func() error { return s.events.Run(ctx) })
 	return g.Wait()
 }

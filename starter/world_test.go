@@ -56,6 +56,11 @@ func newWorld(t *testing.T, opts ...option) *world {
 	w := &world{t: t, db: postgrestest.New(t), publisher: &publisher{}, objects: &objects{}, log: &logBuffer{}}
 	w.course, w.lecturer = w.db.Course(t)
 	deps := starter.Deps{Store: w.db.Store, Temporal: temporalAway{}, Publisher: w.publisher, Objects: w.objects, Transcripts: w.objects}
+	notifications, err := w.db.Store.Notifications(w.db.DirectURL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	deps.Notifications = notifications
 	cfg := starter.Config{JWTSecret: secret, ResultTopic: resultTopic, RelayInterval: 50 * time.Millisecond}
 	for _, opt := range opts {
 		opt(&deps, &cfg)

@@ -58,6 +58,11 @@ func openStarter(
 	opened.add(letters.Close)
 
 	deps := starter.Deps{Store: store, Temporal: temporal, Publisher: producer, Objects: storage, Transcripts: storage}
+	if url := cfg.Database.ListenURL.Reveal(); url != "" {
+		if deps.Notifications, err = store.Notifications(url); err != nil {
+			return process.Part{}, opened, err
+		}
+	}
 	settings := starterConfig(cfg)
 	settings.Metrics = in.Metrics
 	api, err := starter.New(deps, settings, log)

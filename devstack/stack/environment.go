@@ -71,6 +71,11 @@ func (s *Stack) Environment() envfile.Vars {
 			Value: postgres.URL(s.databasePort(), Role, RolePassword, Database),
 			Note:  "Postgres, as the least-privilege role that vidflow logs in as",
 		},
+		{
+			Name:  "DATABASE_LISTEN_URL",
+			Value: postgres.URL(p.Port(ports.Postgres), Role, RolePassword, Database),
+			Note:  "Without the pooler, if there is one",
+		},
 		{Name: "SUPABASE_URL", Value: p.URL(ports.Storage), Note: "Storage"},
 		{Name: "SUPABASE_SERVICE_KEY", Value: s.storageKey},
 		{Name: "JWT_SECRET", Value: JWTSecret, Note: "The API"},

@@ -66,6 +66,8 @@ type Supabase struct {
 // Database says where Postgres is.
 type Database struct {
 	URL Secret
+	// ListenURL leads to the same database without a transaction pooler; empty where there is no such way.
+	ListenURL Secret
 }
 
 // Temporal is what the SDK's own environment configuration made of TEMPORAL_*.

@@ -184,6 +184,11 @@ func (d *Database) variables() []Variable {
 			Meaning: "Postgres, directly or behind a transaction pooler; the role of vidflow migrate --print-role-sql, but for " +
 				"migrate, which needs the owner of the tables",
 		},
+		{
+			Name: "DATABASE_LISTEN_URL", Secret: true, Commands: starter, value: postgresURL(&d.ListenURL),
+			Meaning: "the same database and login without a transaction pooler, to be told of changes by notifications; when " +
+				"unset they are polled, each second while a stream of events is open",
+		},
 	})
 }
 

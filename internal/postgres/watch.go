@@ -140,12 +140,63 @@ func (s *Store) pairs(ctx context.Context, sql string, ids []string) (map[string
 	return found, err
 }
 
-// ChangedVideos are the videos of a course that changed since a time of the database's, the tombstones of deleted ones
-// included, in the order of their changes: a page of at most limit that goes on after the last one of the page before.
-// Of those that are not known in the pipeline it lists what was created since, with the first page.
-func (s *Store) ChangedVideos(ctx context.Context, courseID string, since time.Time, after *Marked, limit int) ([]Marked, error) {
+// ChangeCursor is a place in the list of a course's changes: after the change of this video at this time.
+type ChangeCursor struct {
+	At time.Time
+	ID contract.VideoID
+}
+
+// Since is the place from which on all is listed that may have become visible after a time of the database's.
+func Since(at time.Time) ChangeCursor {
+	return ChangeCursor{At: at.Add(-lateCommit), ID: "00000000-0000-0000-0000-000000000000"}
+}
+
+// CourseChanges lists the videos of a course that changed, in the order of their changes, deleted ones too. The cursor is
+// nil on the last page.
+func (s *Store) CourseChanges(ctx context.Context, courseID string, after ChangeCursor, limit int) (
+	ids []contract.VideoID, next *ChangeCursor, err error,
+) {
 	ctx, cancel := s.bound(ctx)
 	defer cancel()
-	_ = after
-	return nil, nil
+	rows, err := s.pool.Query(ctx, `
+		select video_id::text, updated_at from pipeline.videos
+		where course_id = $1::uuid and (updated_at, video_id) > ($2::timestamptz, $3::uuid)
+		order by updated_at, video_id limit $4::int`, courseID, after.At, string(after.ID), limit)
+	if err != nil {
+		return nil, nil, wrap(err, "list the changes of course %s", courseID)
+	}
+	var last ChangeCursor
+	if _, err = pgx.ForEachRow(rows, []any{&last.ID, &last.At}, func() error {
+		ids = append(ids, last.ID)
+		return nil
+	}); err != nil {
+		return nil, nil, wrap(err, "list the changes of course %s", courseID)
+	}
+	if len(ids) == limit {
+		next = &last
+	}
+	return ids, next, nil
+}
+
+// UntrackedSince lists the videos of a course that are not known in the pipeline and were created after a time.
+func (s *Store) UntrackedSince(ctx context.Context, courseID string, since time.Time) ([]contract.VideoID, error) {
+	ctx, cancel := s.bound(ctx)
+	defer cancel()
+	rows, err := s.pool.Query(ctx, `
+		select v.id::text from public.videos v
+		where v.course_id = $1::uuid and v.created_at > $2::timestamptz
+			and not exists (select from pipeline.videos p where p.video_id = v.id)`, courseID, since.Add(-lateCommit))
+	if err != nil {
+		return nil, wrap(err, "list the untracked videos of course %s", courseID)
+	}
+	ids, err := pgx.CollectRows(rows, pgx.RowTo[contract.VideoID])
+	return ids, wrap(err, "list the untracked videos of course %s", courseID)
+}
+
+// Now is the database's clock.
+func (s *Store) Now(ctx context.Context) (now time.Time, err error) {
+	ctx, cancel := s.bound(ctx)
+	defer cancel()
+	err = s.pool.QueryRow(ctx, `select clock_timestamp()`).Scan(&now)
+	return now.UTC(), wrap(err, "read the database's clock")
 }

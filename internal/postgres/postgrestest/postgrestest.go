@@ -38,6 +38,8 @@ type DB struct {
 	// URL logs in as the least-privilege role, named Role.
 	URL  string
 	Role string
+	// DirectURL is URL without the pooler, if there is one.
+	DirectURL string
 	// AdminURL logs in as a superuser.
 	AdminURL string
 	// Admin is for what the role may not do: seeding, and looking behind the Store's back.
@@ -53,6 +55,7 @@ func New(t testing.TB, opts ...postgres.Option) *DB {
 	db := create(t, server, "template "+tmpl.name)
 	db.Role = tmpl.role
 	db.URL = as(t, db.AdminURL, tmpl.role, rolePassword)
+	db.DirectURL = login(t, db.AdminURL, tmpl.role, rolePassword).String()
 	store, err := postgres.Open(t.Context(), db.URL, opts...)
 	if err != nil {
 		t.Fatalf("open the store: %v", err)
@@ -218,13 +221,19 @@ func onDatabase(t testing.TB, server, name string) string {
 	return u.String()
 }
 
-func as(t testing.TB, server, role, password string) string {
+func login(t testing.TB, server, role, password string) *url.URL {
 	t.Helper()
 	u, err := url.Parse(server)
 	if err != nil {
 		t.Fatalf("%s is not a URL: %v", Variable, err)
 	}
 	u.User = url.UserPassword(role, password)
+	return u
+}
+
+func as(t testing.TB, server, role, password string) string {
+	t.Helper()
+	u := login(t, server, role, password)
 	if pooler := os.Getenv(PoolerVariable); pooler != "" {
 		u.Host = pooler
 	}
