@@ -187,3 +187,10 @@ func (s *session) lag() (records int64, oldest time.Duration, known bool) {
 	}
 	return records, oldest, known
 }
+
+// held is how many partitions are here.
+func (s *session) held() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.lags)
+}

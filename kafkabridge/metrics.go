@@ -93,6 +93,8 @@ var (
 		"Records taken from Kafka that neither Temporal nor the dead-letter topic has yet.", []string{"topic"}, nil)
 	bytesInFlight = prometheus.NewDesc(metricsPrefix+"bytes_in_flight",
 		"About the memory that they keep.", []string{"topic"}, nil)
+	assigned = prometheus.NewDesc(metricsPrefix+"partitions",
+		"Partitions that this instance has. Over all instances: the sum, which is 0 when nobody reads the topic.", []string{"topic"}, nil)
 	lagRecords = prometheus.NewDesc(metricsPrefix+"lag_records",
 		"Records between the committed offset and the end, of the partitions that this instance has. Absent while the broker "+
 			"does not say. Over all instances: the sum.", []string{"topic"}, nil)
@@ -105,6 +107,7 @@ var (
 func (flight) Describe(descs chan<- *prometheus.Desc) {
 	descs <- recordsInFlight
 	descs <- bytesInFlight
+	descs <- assigned
 	descs <- lagRecords
 	descs <- lagSeconds
 }
@@ -112,9 +115,10 @@ func (flight) Describe(descs chan<- *prometheus.Desc) {
 // Collect implements prometheus.Collector.
 func (f flight) Collect(into chan<- prometheus.Metric) {
 	for _, c := range f {
-		var records, bytes int
+		var records, bytes, partitions int
 		if live := c.current.Load(); live != nil {
 			records, bytes = live.inFlight()
+			partitions = live.held()
 			if behind, age, known := live.lag(); known {
 				into <- prometheus.MustNewConstMetric(lagRecords, prometheus.GaugeValue, float64(behind), c.topic)
 				into <- prometheus.MustNewConstMetric(lagSeconds, prometheus.GaugeValue, age.Seconds(), c.topic)
@@ -122,5 +126,6 @@ func (f flight) Collect(into chan<- prometheus.Metric) {
 		}
 		into <- prometheus.MustNewConstMetric(recordsInFlight, prometheus.GaugeValue, float64(records), c.topic)
 		into <- prometheus.MustNewConstMetric(bytesInFlight, prometheus.GaugeValue, float64(bytes), c.topic)
+		into <- prometheus.MustNewConstMetric(assigned, prometheus.GaugeValue, float64(partitions), c.topic)
 	}
 }

@@ -56,6 +56,8 @@ func TestBridge_counts(t *testing.T) {
 		"vidflow_bridge_records_total{outcome=merged,topic=" + transcripts + "}":        2,
 		"vidflow_bridge_records_total{outcome=dead_lettered,topic=" + transcripts + "}": 2,
 		"vidflow_bridge_records_total{outcome=signalled,topic=" + compressions + "}":    1,
+		"vidflow_bridge_partitions{topic=" + transcripts + "}":                          1,
+		"vidflow_bridge_partitions{topic=" + compressions + "}":                         1,
 		"vidflow_bridge_dead_letters_total{class=json,topic=" + transcripts + "}":       1,
 		"vidflow_bridge_dead_letters_total{class=no_value,topic=" + transcripts + "}":   1,
 	})
