@@ -11,8 +11,8 @@
 //   - It ends with a sentence if it can, else with a clause, else where the speaker pauses. After a pause of 0.7 s a new
 //     one begins. A gap between two cues that is too short to notice is closed.
 //   - Lines are of like length, broken after punctuation where that fits.
-//   - Neither a grapheme cluster nor, where the service tells words apart, a word is ever split; a word is only when it is
-//     longer than a line.
+//   - What the service takes for a word stays whole, unless it is longer than a line, or longer than half a line and a line
+//     may be broken in it. A grapheme cluster is never split.
 //
 // The file is as the [WebVTT] recommendation wants it, without settings of cues: the player places them.
 //

@@ -80,10 +80,17 @@ func prepare(words []Word) ([]token, style) {
 // clean leaves no character that could end a line, a cue or a file, and one space where there were several. What would
 // mean something to a player is escaped when it is written.
 func clean(text string) string {
-	return strings.Join(strings.FieldsFunc(strings.ToValidUTF8(text, "\uFFFD"), func(r rune) bool {
-		return unicode.IsSpace(r) && r != '\u00A0' && r != '\u202F' || unicode.IsControl(r) || r == '\u2028' || r == '\u2029'
-	}), " ")
+	fields := strings.FieldsFunc(strings.ToValidUTF8(text, "\uFFFD"), func(r rune) bool {
+		return unicode.IsSpace(r) && r != '\u00A0' && r != '\u202F' || unicode.IsControl(r)
+	})
+	for i, field := range fields {
+		fields[i] = strings.TrimSpace(field) // of spaces that do not break
+	}
+	return strings.Join(slices.DeleteFunc(fields, func(field string) bool { return strings.IndexFunc(field, shows) < 0 }), " ")
 }
+
+// shows is false for characters that only say how others are shown.
+func shows(r rune) bool { return !unicode.Is(unicode.Cf, r) }
 
 func milliseconds(seconds float64) int64 {
 	if !(seconds > 0) { // also what is not a number
@@ -241,7 +248,7 @@ func (s style) pieces(text string) []token {
 }
 
 // spaceBetween says whether a space belongs between two words: not between those of scripts that are written without, nor
-// between those and digits, nor before punctuation.
+// between ideographs and digits, nor before punctuation.
 func spaceBetween(before rune, text string) bool {
 	if before == 0 {
 		return false // nothing was said yet
@@ -251,9 +258,9 @@ func spaceBetween(before rune, text string) bool {
 	case after == 0:
 		return !onlyCloses(text)
 	case unspaced(before):
-		return !unspaced(after) && !unicode.IsDigit(after)
+		return !unspaced(after) && (!isWide(before) || !unicode.IsDigit(after))
 	case unspaced(after):
-		return !unicode.IsDigit(before)
+		return !isWide(after) || !unicode.IsDigit(before)
 	}
 	return true
 }
@@ -325,12 +332,19 @@ func inseparable(before, after string) bool {
 	return at != len(before)
 }
 
-// endingOf tells sentences from abbreviations by the word that follows: one that begins with a small letter goes on.
+// titles end with a full stop and no sentence.
+var titles = map[string]bool{"Dr.": true, "Mr.": true, "Mrs.": true, "Ms.": true, "Prof.": true, "St.": true, "Sr.": true, "Sra.": true, "Mme.": true}
+
+// endingOf tells sentences from abbreviations, as far as they show: titles, initials, letters with stops between them, and
+// those after which a word begins with a small letter.
 func endingOf(text, next string) ending {
 	text = strings.TrimRightFunc(text, func(r rune) bool { return closing(r) || r == '"' || r == '\'' })
 	last, _ := utf8.DecodeLastRuneInString(text)
 	switch {
 	case unicode.Is(unicode.Sentence_Terminal, last) || last == '…':
+		if titles[text] || strings.Contains(text[:len(text)-1], ".") || last == '.' && utf8.RuneCountInString(text) == 2 {
+			return nothing
+		}
 		if r := firstWordRune(next); unicode.IsLower(r) {
 			return clause
 		}
