@@ -78,7 +78,10 @@ const selectSummary = `
 		from pipeline.intents
 	), letters as (
 		select count(*) filter (where d.track = 'transcription') as t, count(*) filter (where d.track = 'compression') as c
-		from pipeline.dead_letters d left join pipeline.videos p on p.video_id = d.video_id
+		from pipeline.dead_letters d left join lateral (
+			select deleted_at, transcript_position, compression_position from pipeline.videos
+			where video_id = d.video_id limit 1 -- by its key: never a look at all videos
+		) p on true
 		where d.redriven_at is null and p.deleted_at is null and pipeline.newer(d.origin,
 			case d.track when 'transcription' then p.transcript_position else p.compression_position end)
 	)
