@@ -13,14 +13,16 @@ import (
 	"github.com/mattn/go-isatty"
 
 	"github.com/codeendelea/vidflow/internal/config"
+	"github.com/codeendelea/vidflow/internal/contract"
 	"github.com/codeendelea/vidflow/internal/postgres"
 	"github.com/codeendelea/vidflow/internal/status"
 	"github.com/codeendelea/vidflow/internal/telemetry"
 )
 
 type statusCmd struct {
-	Watch     every `placeholder:"2s" help:"Look again every two seconds, or as often as --watch=10s says, until Ctrl-C."`
-	JSON      bool  `name:"json" help:"Write a JSON object; with --watch one on each line."`
+	Video     string `arg:"" optional:"" help:"Id of a video: where that one is, what it waits for and what to do."`
+	Watch     every  `placeholder:"2s" help:"Look again every two seconds, or as often as --watch=10s says, until Ctrl-C."`
+	JSON      bool   `name:"json" help:"Write a JSON object; with --watch one on each line."`
 	toolFlags `embed:""`
 }
 
@@ -55,6 +57,7 @@ func (e *every) Decode(ctx *kong.DecodeContext) error {
 const (
 	exitDegraded = 3
 	exitBroken   = 4
+	exitNoVideo  = 5
 )
 
 // Help is shown by "vidflow status --help".
@@ -63,22 +66,41 @@ func (statusCmd) Help() string {
 		"away is said, and the rest is shown. It takes the worker's environment, its times (TRANSCRIPTION_ASK_AGAIN_AFTER, …) included: " +
 		"by them it tells which videos nobody sees to.\n\n" +
 		"Exit codes: 0 all is in order, 3 degraded: it works, and somebody has to see to something, 4 broken: something that every " +
-		"video needs is not there, 1 something could not be told, 2 the command line or the configuration cannot be used.\n\n" +
-		"Examples:\n\n  vidflow status\n\n  vidflow status --watch\n\n  vidflow status --json | jq -r '.reasons[].what'"
+		"video needs is not there, 1 something could not be told, 2 the command line or the configuration cannot be used. Of one video: " +
+		"0 done, or waiting in time, 3 late or in trouble, 4 given up, 5 deleted or never known, 1 could not be told.\n\n" +
+		"Examples:\n\n  vidflow status\n\n  vidflow status --watch\n\n  vidflow status --json | jq -r '.reasons[].what'\n\n" +
+		"  vidflow status 0b0e4a3e-35cf-4cd3-9a0c-0c1f3f3d9a01"
 }
 
 func (c *statusCmd) run(ctx context.Context, t *toolbox) error {
+	var id contract.VideoID
+	if c.Video != "" {
+		var err error
+		if id, err = contract.ParseVideoID(c.Video); err != nil {
+			return err
+		}
+	}
 	sources, opened, err := openStatus(ctx, t)
 	defer opened.close()
 	if err != nil {
 		return err
 	}
 	look := func(ctx context.Context, w io.Writer) (int, error) {
-		r := status.Gather(ctx, sources)
-		if c.JSON {
-			return exitOf(r.Verdict), t.jsonTo(w, r)
+		var found interface {
+			Print(w io.Writer, color bool) error
 		}
-		return exitOf(r.Verdict), r.Print(w, t.colors())
+		var code int
+		if id != "" {
+			v := status.GatherVideo(ctx, sources, id)
+			found, code = v, exitOfVideo(v.Verdict)
+		} else {
+			r := status.Gather(ctx, sources)
+			found, code = r, exitOf(r.Verdict)
+		}
+		if c.JSON {
+			return code, t.jsonTo(w, found)
+		}
+		return code, found.Print(w, t.colors())
 	}
 	if c.Watch > 0 {
 		return t.watch(ctx, time.Duration(c.Watch), c.JSON, look)
@@ -103,6 +125,21 @@ func exitOf(l status.Level) int {
 	}
 }
 
+func exitOfVideo(l status.VideoLevel) int {
+	switch l {
+	case status.VideoOK:
+		return exitOK
+	case status.VideoTrouble:
+		return exitDegraded
+	case status.VideoFailed:
+		return exitBroken
+	case status.VideoMissing:
+		return exitNoVideo
+	default:
+		return exitFailed
+	}
+}
+
 // openStatus opens what is asked. None of it connects yet.
 func openStatus(ctx context.Context, t *toolbox) (status.Sources, closers, error) {
 	var opened closers
@@ -119,7 +156,8 @@ func openStatus(ctx context.Context, t *toolbox) (status.Sources, closers, error
 			OverdueAfter:  t.cfg.Pipeline.CompressionOverdueAfter,
 			GiveUpAfter:   t.cfg.Pipeline.CompressionGiveUpAfter,
 		},
-		Log: t.log,
+		MaxAsks: t.cfg.Pipeline.MaxAsks,
+		Log:     t.log,
 	}
 	var err error
 	if s.Store, err = openPostgres(ctx, t.cfg.Database, telemetry.Instruments{}.For(string(config.Status))); err != nil {

@@ -293,3 +293,94 @@ func (s *Store) Clients(ctx context.Context) (Clients, error) {
 	})
 	return c, wrap(err, "read the connections of the database")
 }
+
+// Details is what the database says of one video beside its row and its pipeline.
+type Details struct {
+	Now     time.Time
+	Intents []PendingIntent
+	Claims  []StandingClaim
+	Letters []VideoLetter
+}
+
+// PendingIntent is an intent that is yet to be carried out.
+type PendingIntent struct {
+	Kind      IntentKind
+	CreatedAt time.Time
+	// NextAt is when it is tried again, or until when somebody has it in hand.
+	NextAt    time.Time
+	Attempts  int
+	LastError string
+}
+
+// StandingClaim is an attempt that is storing a transcript.
+type StandingClaim struct {
+	Position contract.Position
+	Until    time.Time
+}
+
+// VideoLetter is a dead letter that is, or seems to be, about a video.
+type VideoLetter struct {
+	OpenLetter
+	Track contract.Track
+	// Open says that it was neither sent back nor overtaken.
+	Open         bool
+	RedrivenAt   *time.Time
+	WithoutValue bool
+}
+
+// Details reads what is pending of a video, and its newest dead letters.
+func (s *Store) Details(ctx context.Context, id contract.VideoID) (Details, error) {
+	ctx, cancel := s.bound(ctx)
+	defer cancel()
+	var d Details
+	var b pgx.Batch
+	b.Queue(`select clock_timestamp()`).QueryRow(func(row pgx.Row) error { return row.Scan(&d.Now) })
+	b.Queue(`
+		select kind, created_at, next_at, attempts, coalesce(last_error, '') from pipeline.intents
+		where video_id = $1::uuid order by kind`, string(id)).Query(func(rows pgx.Rows) (err error) {
+		d.Intents, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (i PendingIntent, err error) {
+			err = row.Scan(&i.Kind, &i.CreatedAt, &i.NextAt, &i.Attempts, &i.LastError)
+			i.CreatedAt, i.NextAt = i.CreatedAt.UTC(), i.NextAt.UTC()
+			return i, err
+		})
+		return err
+	})
+	b.Queue(`
+		select (position).topic_id::text, (position).partition, (position)."offset", (position).at, until from pipeline.claims
+		where video_id = $1::uuid and until > clock_timestamp() order by until`, string(id)).Query(func(rows pgx.Rows) (err error) {
+		d.Claims, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (c StandingClaim, err error) {
+			var p positionRow
+			if err := row.Scan(append(p.dest(), &c.Until)...); err != nil {
+				return c, err
+			}
+			position, err := p.position()
+			if position != nil {
+				c.Position = *position
+			}
+			c.Until = c.Until.UTC()
+			return c, err
+		})
+		return err
+	})
+	b.Queue(videoLetters, string(id)).Query(func(rows pgx.Rows) (err error) {
+		d.Letters, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (l VideoLetter, err error) {
+			err = row.Scan(&l.Topic, &l.Letter, &l.Track, &l.Class, &l.Reason, &l.DiedAt, &l.Open, &l.RedrivenAt, &l.WithoutValue)
+			l.VideoID, l.DiedAt, l.RedrivenAt = id, l.DiedAt.UTC(), utc(l.RedrivenAt)
+			return l, err
+		})
+		return err
+	})
+	if err := s.pool.SendBatch(ctx, &b).Close(); err != nil {
+		return Details{}, wrap(err, "read what is pending of video %s", id)
+	}
+	d.Now = d.Now.UTC()
+	return d, nil
+}
+
+const videoLetters = `
+	select d.topic, d.letter, d.track, d.class, d.reason, d.died_at,
+		d.redriven_at is null and pipeline.newer(d.origin,
+			case d.track when 'transcription' then p.transcript_position else p.compression_position end),
+		d.redriven_at, d.without_value
+	from pipeline.dead_letters d left join pipeline.videos p on p.video_id = d.video_id
+	where d.video_id = $1::uuid order by d.died_at desc, d.letter desc limit 10`

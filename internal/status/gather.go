@@ -36,6 +36,7 @@ type Sources struct {
 	CompressionTopic, CompressionGroup     string
 	DeadLetterGroup                        string
 	Deadlines                              postgres.Deadlines
+	MaxAsks                                int
 
 	Log *slog.Logger
 }

@@ -308,11 +308,11 @@ func intent(i Intent) string {
 }
 
 func (s *screen) videos(v Videos) {
-	s.row("transcription", "%s", queue(v.Transcription, "waiting", "asked"))
-	s.row("compression", "%s", queue(v.Compression, "waiting", "since"))
-	s.row("overdue", "%s", queue(v.Overdue, "overdue", "since"))
+	s.row("transcription", "%s", queue(v.Transcription, "waiting", "asked %s ago"))
+	s.row("compression", "%s", queue(v.Compression, "waiting", "for %s"))
+	s.row("overdue", "%s", queue(v.Overdue, "overdue", "waiting for %s"))
 	if v.Unattended.Count > 0 {
-		s.row("unattended", "%s", queue(v.Unattended, "past a deadline", "due"))
+		s.row("unattended", "%s", queue(v.Unattended, "past a deadline", "due %s ago"))
 	}
 	if v.Failed == 0 {
 		s.row("failed", "none")
@@ -328,13 +328,13 @@ func (s *screen) videos(v Videos) {
 	}
 }
 
-func queue(q Queue, what, since string) string {
+func queue(q Queue, what, howLong string) string {
 	if q.Count == 0 {
 		return "none"
 	}
 	line := fmt.Sprintf("%d %s", q.Count, what)
 	if q.Oldest != nil {
-		line += fmt.Sprintf(", oldest %s, %s %s ago", q.Oldest.VideoID, since, ago(q.Oldest.AgeSeconds))
+		line += fmt.Sprintf(", oldest %s, "+howLong, q.Oldest.VideoID, ago(q.Oldest.AgeSeconds))
 	}
 	return line
 }
