@@ -20,9 +20,9 @@ import (
 )
 
 type statusCmd struct {
-	Video     string `arg:"" optional:"" help:"Id of a video: where that one is, what it waits for and what to do."`
-	Watch     every  `placeholder:"2s" help:"Look again every two seconds, or as often as --watch=10s says, until Ctrl-C."`
-	JSON      bool   `name:"json" help:"Write a JSON object; with --watch one on each line."`
+	Video     *string `arg:"" optional:"" help:"Id of a video: where that one is, what it waits for and what to do."`
+	Watch     every   `placeholder:"2s" help:"Look again every two seconds, or as often as --watch=10s says, until Ctrl-C."`
+	JSON      bool    `name:"json" help:"Write a JSON object; with --watch one on each line."`
 	toolFlags `embed:""`
 }
 
@@ -74,9 +74,9 @@ func (statusCmd) Help() string {
 
 func (c *statusCmd) run(ctx context.Context, t *toolbox) error {
 	var id contract.VideoID
-	if c.Video != "" {
+	if c.Video != nil {
 		var err error
-		if id, err = contract.ParseVideoID(c.Video); err != nil {
+		if id, err = contract.ParseVideoID(*c.Video); err != nil {
 			return err
 		}
 	}
@@ -157,6 +157,7 @@ func openStatus(ctx context.Context, t *toolbox) (status.Sources, closers, error
 			GiveUpAfter:   t.cfg.Pipeline.CompressionGiveUpAfter,
 		},
 		MaxAsks: t.cfg.Pipeline.MaxAsks,
+		Redact:  t.cfg.Redactor().Redact,
 		Log:     t.log,
 	}
 	var err error

@@ -15,7 +15,7 @@ func (s Sources) postgres(ctx context.Context) Postgres {
 	if have, want, versionErr := s.Store.Schema(ctx); versionErr == nil {
 		p.Schema, p.SchemaWanted = have, want
 	}
-	p.Error = text(err)
+	p.Error = s.text(err)
 	return p
 }
 
@@ -25,9 +25,9 @@ const starterName = "vidflow starter"
 func (s Sources) starter(ctx context.Context) Starter {
 	c, err := s.Store.Clients(ctx)
 	if err != nil {
-		return Starter{Error: text(err)}
+		return Starter{Error: s.text(err)}
 	}
-	st := Starter{Sessions: []Session{}, Pooled: c.Pooled}
+	st := Starter{Pooled: c.Pooled}
 	for _, a := range c.Sessions {
 		if a.Application != starterName {
 			continue
@@ -53,7 +53,7 @@ type overview struct {
 
 func (s Sources) overview(ctx context.Context) overview {
 	o, err := s.Store.Overview(ctx, s.Deadlines)
-	return overview{o, text(err)}
+	return overview{o, s.text(err)}
 }
 
 func (o overview) outbox() Outbox {

@@ -324,7 +324,7 @@ func (v *Video) until(t time.Time) string {
 	if !t.After(v.now) {
 		return "now"
 	}
-	return fmt.Sprintf("until %s (%s)", stamp(t), ago(t.Sub(v.now).Seconds()))
+	return fmt.Sprintf("until %s (in %s)", stamp(t), ago(t.Sub(v.now).Seconds()))
 }
 
 func tried(times int) string {

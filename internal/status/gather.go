@@ -38,7 +38,9 @@ type Sources struct {
 	Deadlines                              postgres.Deadlines
 	MaxAsks                                int
 
-	Log *slog.Logger
+	// Redact takes secrets out of what libraries say.
+	Redact func(string) string
+	Log    *slog.Logger
 }
 
 // Gather asks everybody side by side, and judges the answers. It takes six seconds at most.
@@ -59,8 +61,12 @@ func Gather(ctx context.Context, s Sources) Report {
 	r.Temporal.Address, r.Temporal.Namespace = s.TemporalAddress, s.Namespace
 	r.Storage.URL, r.Storage.Bucket = s.StorageURL, supabase.DefaultBucket
 	r.Outbox, r.Videos, r.DeadLetters = o.outbox(), o.videos(), o.deadLetters()
+	list(&r.Worker.Pollers)
+	list(&r.Starter.Sessions)
+	list(&r.Kafka.Groups)
 	r.Milliseconds = time.Since(began).Milliseconds()
 	r.Reasons = judge(r)
+	list(&r.Reasons)
 	r.Verdict = worst(r.Reasons)
 	return r
 }
@@ -81,17 +87,24 @@ func within[T any](ctx context.Context, ask func(context.Context) T, late func(w
 	}
 }
 
-// text is an error for the report; empty for none.
-func text(err error) string {
+// text is an error for the report, without secrets; empty for none.
+func (s Sources) text(err error) string {
 	if err == nil {
 		return ""
 	}
-	return contract.Clip(err.Error(), maxErrorBytes)
+	return contract.Clip(s.Redact(err.Error()), maxErrorBytes)
+}
+
+// list is empty rather than nil: it is so in JSON too.
+func list[T any](l *[]T) {
+	if *l == nil {
+		*l = []T{}
+	}
 }
 
 // maxErrorBytes is how much of an error is kept.
 const maxErrorBytes = 600
 
 func (s Sources) storage(ctx context.Context) Storage {
-	return Storage{Error: text(s.Storage.Check(ctx))}
+	return Storage{Error: s.text(s.Storage.Check(ctx))}
 }

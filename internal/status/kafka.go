@@ -43,7 +43,7 @@ func (s Sources) kafka(ctx context.Context) Kafka {
 		err = kafka.Ping(ctx, cl)
 	}
 	if err != nil {
-		return Kafka{Error: text(err), Groups: []Group{}}
+		return Kafka{Error: s.text(err)}
 	}
 	groups := []Group{
 		{Name: s.TranscriptionGroup, Topics: []string{s.TranscriptionTopic}},
@@ -66,7 +66,7 @@ func (s Sources) group(ctx context.Context, adm *kadm.Client, g *Group) {
 	g.Members = []Member{}
 	described, err := describe(ctx, adm, g.Name)
 	if err != nil {
-		g.Error = text(groupError(err, g.Name))
+		g.Error = s.text(groupError(err, g.Name))
 		return
 	}
 	g.State, g.Protocol = described.State, described.Protocol
@@ -84,7 +84,7 @@ func (s Sources) group(ctx context.Context, adm *kadm.Client, g *Group) {
 	})
 	unread, err := unread(ctx, adm, g)
 	if err != nil {
-		g.Error = text(groupError(err, g.Name))
+		g.Error = s.text(groupError(err, g.Name))
 		return
 	}
 	for _, span := range unread {
@@ -96,7 +96,7 @@ func (s Sources) group(ctx context.Context, adm *kadm.Client, g *Group) {
 	oldest, err := s.oldest(ctx, unread)
 	switch {
 	case err != nil:
-		g.OldestError = text(err)
+		g.OldestError = s.text(err)
 	case !oldest.IsZero():
 		age := seconds(time.Now(), oldest)
 		g.Oldest, g.LagSeconds = &oldest, &age

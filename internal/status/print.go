@@ -176,12 +176,15 @@ func (s *screen) row(title, format string, args ...any) {
 	s.line("  %-*s%s", titleWidth, cut(title, titleWidth-1), cut(fmt.Sprintf(format, args...), width-titleWidth-2))
 }
 
+// whole is for what people copy: it is never cut.
+func (s *screen) whole(title, text string) { s.line("  %-*s%s", titleWidth, title, oneLine(text)) }
+
 func (s *screen) failed(title, err string) {
 	mark, markWidth := "  ", 2
 	if title != "" {
 		mark, markWidth = fmt.Sprintf("  %-*s", titleWidth, cut(title, titleWidth-1)), titleWidth+2
 	}
-	s.wrapped(mark+s.paint(red, "✗")+" ", markWidth+2, err, 2)
+	s.wrapped(mark+s.paint(red, "✗")+" ", markWidth+2, err, 3)
 }
 
 func (s *screen) processes(r Report) {

@@ -49,8 +49,8 @@ func (s *screen) known(v Video) {
 		}
 		s.row("title", "%s", v.Row.Title)
 		s.row("course", "%s", v.Row.CourseID)
-		s.row("camera_video_url", "%s", v.Row.CameraVideoURL)
-		s.row("transcript_url", "%s", orNone(v.Row.TranscriptURL))
+		s.whole("camera_video_url", v.Row.CameraVideoURL)
+		s.whole("transcript_url", orNone(v.Row.TranscriptURL))
 		s.row("created", "%s", stamp(v.Row.CreatedAt))
 	})
 	p := v.Pipeline
@@ -219,7 +219,7 @@ func (s *screen) object(v Video) {
 			line += ", where transcript_url says"
 		}
 		s.row("transcript", "%s", line)
-		s.row("", "%s", o.URL)
+		s.whole("", o.URL)
 		if o.Problem != "" {
 			s.row("", "%s", o.Problem)
 		}

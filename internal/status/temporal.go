@@ -25,14 +25,14 @@ const (
 
 // worker asks who polls the task queue, for tasks of workflows and of activities.
 func (s Sources) worker(ctx context.Context) Worker {
-	w := Worker{Pollers: []Poller{}}
+	var w Worker
 	last := make(map[string]time.Time)
 	for _, kind := range []enums.TaskQueueType{enums.TASK_QUEUE_TYPE_WORKFLOW, enums.TASK_QUEUE_TYPE_ACTIVITY} {
 		queue, err := s.Temporal.WorkflowService().DescribeTaskQueue(ctx, &workflowservice.DescribeTaskQueueRequest{
 			Namespace: s.Namespace, TaskQueue: &taskqueue.TaskQueue{Name: taskQueue}, TaskQueueType: kind, ReportStats: true,
 		})
 		if err != nil {
-			return Worker{Error: text(s.temporalError(err)), Pollers: []Poller{}}
+			return Worker{Error: s.text(s.temporalError(err))}
 		}
 		for _, p := range queue.GetPollers() {
 			if at := p.GetLastAccessTime().AsTime(); at.After(last[p.GetIdentity()]) {
@@ -62,7 +62,7 @@ func (s Sources) temporalError(err error) error {
 func (s Sources) temporal(ctx context.Context) Temporal {
 	var t Temporal
 	if _, err := s.Temporal.WorkflowService().DescribeNamespace(ctx, &workflowservice.DescribeNamespaceRequest{Namespace: s.Namespace}); err != nil {
-		t.Error = text(s.temporalError(err))
+		t.Error = s.text(s.temporalError(err))
 		return t
 	}
 	ours := fmt.Sprintf(`WorkflowType = "%s"`, workflows.VideoWorkflow)
@@ -77,7 +77,7 @@ func (s Sources) temporal(ctx context.Context) Temporal {
 		answer, err := s.Temporal.WorkflowService().CountWorkflowExecutions(ctx,
 			&workflowservice.CountWorkflowExecutionsRequest{Namespace: s.Namespace, Query: count.query})
 		if err != nil {
-			t.CountError = text(s.temporalError(err))
+			t.CountError = s.text(s.temporalError(err))
 			break
 		}
 		*count.into = answer.GetCount()

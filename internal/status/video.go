@@ -223,6 +223,7 @@ func GatherVideo(ctx context.Context, s Sources, id contract.VideoID) Video {
 	}
 	wg.Wait()
 	v.Runs, v.Object = runs, object
+	list(&v.Runs.List)
 	v.Runs.WorkflowID = workflows.WorkflowID(id)
 	v.Object.URL = s.Storage.PublicURL(id.TranscriptPath())
 	v.Object.Matches = v.Row != nil && v.Row.TranscriptURL != nil && *v.Row.TranscriptURL == v.Object.URL
@@ -244,7 +245,7 @@ func (s Sources) known(ctx context.Context, id contract.VideoID) known {
 	if k.Loaded, err = s.Store.Video(ctx, id); err == nil {
 		k.Details, err = s.Store.Details(ctx, id)
 	}
-	k.err = text(err)
+	k.err = s.text(err)
 	return k
 }
 
@@ -328,7 +329,7 @@ func (s Sources) runs(ctx context.Context, id contract.VideoID) Runs {
 		return r
 	}
 	if err != nil {
-		r.Error = text(s.temporalError(err))
+		r.Error = s.text(s.temporalError(err))
 		return r
 	}
 	r.List = append(r.List, s.run(ctx, latest))
@@ -403,7 +404,7 @@ func (s Sources) failure(ctx context.Context, run *common.WorkflowExecution) str
 		Namespace: s.Namespace, Execution: run, HistoryEventFilterType: enums.HISTORY_EVENT_FILTER_TYPE_CLOSE_EVENT,
 	})
 	if err != nil {
-		return text(err)
+		return s.text(err)
 	}
 	for _, event := range history.GetHistory().GetEvents() {
 		if f := event.GetWorkflowExecutionFailedEventAttributes().GetFailure(); f != nil {
@@ -422,7 +423,7 @@ func (s Sources) query(ctx context.Context, workflowID string, r *Runs) {
 		err = answer.Get(&state)
 	}
 	if err != nil {
-		r.QueryError = "no worker answers: " + text(err)
+		r.QueryError = "no worker answers: " + s.text(err)
 		return
 	}
 	r.State = &state
@@ -440,7 +441,7 @@ func (s Sources) records(ctx context.Context, t *Tracks) Records {
 		err = kafka.Ping(ctx, cl)
 	}
 	if err != nil {
-		return Records{Error: text(err)}
+		return Records{Error: s.text(err)}
 	}
 	adm := kadm.NewClient(cl)
 	for _, look := range []struct {
@@ -456,7 +457,7 @@ func (s Sources) records(ctx context.Context, t *Tracks) Records {
 		}
 		record, err := kept(ctx, adm, look.topic, *look.at)
 		if err != nil {
-			r.Error = text(err)
+			r.Error = s.text(err)
 			continue
 		}
 		*look.into = record
@@ -499,14 +500,14 @@ func (s Sources) object(ctx context.Context, id contract.VideoID) Object {
 		return o
 	}
 	if err != nil {
-		o.Error = text(err)
+		o.Error = s.text(err)
 		return o
 	}
 	o.Exists, o.Size = true, len(value)
 	result, err := contract.DecodeTranscription([]byte(id), value)
 	switch {
 	case err != nil:
-		o.Problem = "it is no transcript: " + text(err)
+		o.Problem = "it is no transcript: " + s.text(err)
 	case result.VideoID != id:
 		o.Problem = "it is a transcript of video " + string(result.VideoID)
 	default:
