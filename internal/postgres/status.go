@@ -45,8 +45,8 @@ type Queue struct {
 	Oldest *Waiting // nil when there is none
 }
 
-// Waiting is a video that waits. Since is, for a transcription, when it was asked for last, or since when an ask is due;
-// for a compression when the waiting began; for an unattended video when the deadline was.
+// Waiting is a video that waits, and since when; an unattended one since its deadline. The waiting for a transcription
+// began when the video was taken up or, after a retry, with the last ask.
 type Waiting struct {
 	VideoID contract.VideoID
 	Since   time.Time
@@ -93,6 +93,8 @@ const (
 	unattendedSlack = 5 * time.Minute
 	// newest is how many of the newest are named.
 	newest = `3`
+	// transcriptionSince agrees with selectSummary.
+	transcriptionSince = `case when ask_limit is null then created_at else coalesce(asked_at, updated_at) end`
 )
 
 // Overview reads how the pipeline as a whole is doing, in one round trip.
@@ -110,7 +112,7 @@ func (s *Store) Overview(ctx context.Context, d Deadlines) (Overview, error) {
 		since string
 		where string
 	}{
-		{&o.Transcriptions, `coalesce(asked_at, updated_at)`, `transcription_state = 'waiting'`},
+		{&o.Transcriptions, transcriptionSince, `transcription_state = 'waiting'`},
 		{&o.Compressions, `compression_since`, `compression_state = 'waiting'`},
 		{&o.Overdue, `compression_since`, `compression_state = 'overdue'`},
 	} {

@@ -311,7 +311,7 @@ func intent(i Intent) string {
 }
 
 func (s *screen) videos(v Videos) {
-	s.row("transcription", "%s", queue(v.Transcription, "waiting", "asked %s ago"))
+	s.row("transcription", "%s", queue(v.Transcription, "waiting", "for %s"))
 	s.row("compression", "%s", queue(v.Compression, "waiting", "for %s"))
 	s.row("overdue", "%s", queue(v.Overdue, "overdue", "waiting for %s"))
 	if v.Unattended.Count > 0 {
