@@ -148,7 +148,7 @@ func matches(ifNoneMatch, tag string) bool {
 }
 
 const (
-	// At most so many files of at most so many bytes are kept: 64 MiB. Of an hour of speech it is about 100 KB.
+	// At most so many files of at most so many bytes are kept: 64 MiB. An hour of speech has up to 150 KB.
 	keptFiles     = 128
 	keptFileBytes = 512 << 10
 	// filesAtOnce bounds memory: a transcript can have tens of megabytes.
