@@ -171,8 +171,9 @@ histories: build-devstack ## Record histories of the workflow's paths that have 
 	@$(DEVSTACK) exec -- go test ./worker -count=1 -record $(ARGS)
 
 .PHONY: generate
-generate: ## Write what is made from the code: openapi.json, the table in README.md, .env.example, texts of --help
+generate: ## Write what is made from the code: openapi.json, the table in README.md, .env.example, texts of --help, dashboards
 	@go test ./starter ./internal/config ./cmd/vidflow -count=1 -update >/dev/null || go test ./starter ./internal/config ./cmd/vidflow -count=1 -update
+	@go -C devstack test ./grafana -count=1 -update >/dev/null
 
 .PHONY: lint
 lint: lint-tools ## Check style, imports, determinism of workflows and go.mod of every module

@@ -7,7 +7,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/promql/parser"
 )
 
@@ -38,7 +38,7 @@ func Uses(expr string) ([]Use, error) {
 			wanted[selector.Name] = map[string]bool{}
 		}
 		for _, matcher := range selector.LabelMatchers {
-			if matcher.Name != labels.MetricName {
+			if matcher.Name != model.MetricNameLabel {
 				wanted[selector.Name][matcher.Name] = true
 			}
 		}

@@ -12,10 +12,9 @@ import (
 
 // Where the files are, from the root of the repository.
 const (
-	RulesFile    = "deploy/prometheus/vidflow.rules.yml"
-	ConfigFile   = "deploy/prometheus/prometheus.yml"
-	RunbookFile  = "docs/runbook.md"
-	DashboardDir = "deploy/grafana/dashboards"
+	RulesFile   = "deploy/prometheus/vidflow.rules.yml"
+	ConfigFile  = "deploy/prometheus/prometheus.yml"
+	RunbookFile = "docs/runbook.md"
 )
 
 // Rules is a file of rules.
