@@ -17,10 +17,10 @@ import (
 	"github.com/chromedp/chromedp"
 )
 
-// Size of the window, in pixels.
+// Size of what a tab shows, in pixels.
 const (
 	Width  = 1400
-	Height = 900
+	Height = 1000
 )
 
 // patience bounds each single action: the machine may be small and busy.
@@ -54,7 +54,6 @@ func New(t testing.TB) *Browser {
 		chromedp.Flag("hide-scrollbars", true),
 		chromedp.Flag("lang", "en-US"),
 		chromedp.Env("TZ=UTC"),
-		chromedp.WindowSize(Width, Height),
 	)
 	// Not the context of the test: that one is cancelled before the clean-up, and the browser would be killed while tabs close.
 	parent, stop := chromedp.NewExecAllocator(context.WithoutCancel(t.Context()), options...)
@@ -89,7 +88,7 @@ func (b *Browser) Tab(t testing.TB) *Tab {
 	t.Cleanup(closeTab)
 	tab := &Tab{t: t, ctx: ctx}
 	// The first action opens the tab and must not have a deadline: the tab would end with it.
-	if err := chromedp.Do(ctx); err != nil {
+	if err := chromedp.Do(ctx, chromedp.EmulateViewport(Width, Height)); err != nil {
 		t.Fatalf("open a tab: %v", err)
 	}
 	return tab
@@ -117,12 +116,18 @@ func (t *Tab) SetCookie(url, name, value string) {
 	}
 }
 
-// Text is what the page shows.
+// text is an expression for what the page shows, with the frames in it that it may read.
+const text = `(function text(page) {
+	const frames = [...page.querySelectorAll("iframe")].map(f => f.contentDocument).filter(d => d && d.body);
+	return [page.body.innerText, ...frames.map(text)].join("\n");
+})(document)`
+
+// Text is what the page shows, what its frames show after it.
 func (t *Tab) Text() string {
 	t.t.Helper()
-	var text string
-	t.Eval(`document.body.innerText`, &text)
-	return text
+	var shown string
+	t.Eval(text, &shown)
+	return shown
 }
 
 // Eval evaluates a JavaScript expression, and waits for it when it is a promise. What comes of it goes into out, as with
@@ -169,12 +174,12 @@ func (t *Tab) Await(what, expression string) {
 // AwaitText waits until the page shows all these texts, whatever white space is between their words.
 func (t *Tab) AwaitText(texts ...string) {
 	t.t.Helper()
-	for _, text := range texts {
-		words, err := json.Marshal(strings.Join(strings.Fields(text), " "))
+	for _, wanted := range texts {
+		words, err := json.Marshal(strings.Join(strings.Fields(wanted), " "))
 		if err != nil {
 			t.t.Fatal(err)
 		}
-		t.Await("the page shows "+string(words), `document.body.innerText.replace(/\s+/g, " ").includes(`+string(words)+`)`)
+		t.Await("the page shows "+string(words), text+`.replace(/\s+/g, " ").includes(`+string(words)+`)`)
 	}
 }
 

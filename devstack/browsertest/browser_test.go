@@ -18,7 +18,8 @@ func TestBrowser(t *testing.T) {
 			who = cookie.Value
 		}
 		w.Header().Set("Content-Type", "text/html")
-		_, _ = fmt.Fprintf(w, `<button onclick="setTimeout(() => { this.innerText = 'clicked\n once' }, 50)">Hello %s</button>`, who)
+		_, _ = fmt.Fprintf(w, `<button onclick="setTimeout(() => { this.innerText = 'clicked\n once' }, 50)">Hello %s</button>
+			<iframe srcdoc="in a frame"></iframe>`, who)
 	}))
 	t.Cleanup(page.Close)
 	tab := browser.New(t).Tab(t)
@@ -27,7 +28,7 @@ func TestBrowser(t *testing.T) {
 	tab.AwaitText("Hello nobody")
 	tab.SetCookie(page.URL, "name", "Ada")
 	tab.Open(page.URL)
-	tab.AwaitText("Hello Ada")
+	tab.AwaitText("Hello Ada", "in a frame")
 	tab.Click("button")
 	tab.AwaitText("clicked once")
 	var sum int
