@@ -41,10 +41,12 @@ const (
 // WorkflowID is the id of a video's run; at most one run with it is open at a time.
 func WorkflowID(id contract.VideoID) string { return "video/" + string(id) }
 
-// VideoInput starts a run. Every run starts the same way, whoever starts it: with the video's id alone. It must be in
+// VideoInput starts a run. Every run starts the same way, whoever starts it: with the video's id. It must be in
 // canonical form, or at least parse: operators type it into the Temporal UI.
 type VideoInput struct {
 	VideoID string `json:"videoId"`
+	// Retry, for those who cannot send an update with the start, as in the Temporal UI, is the same as that update.
+	Retry *Retry `json:"retry,omitempty"`
 	// Carried is set by a run that continues as new, and by nobody else.
 	Carried *Carried `json:"carried,omitempty"`
 }

@@ -1,7 +1,6 @@
 package workflows
 
 import (
-	"fmt"
 	"strings"
 	"time"
 
@@ -17,11 +16,16 @@ var (
 	AttributeTranscription = temporal.NewSearchAttributeKeyKeyword("Transcription")
 	AttributeCompression   = temporal.NewSearchAttributeKeyKeyword("Compression")
 	AttributeAsks          = temporal.NewSearchAttributeKeyInt64("Asks")
+	// AttributeTitle tells people which video it is, and AttributeTrouble which steps are being tried again: unset when none.
+	AttributeTitle   = temporal.NewSearchAttributeKeyKeyword("Title")
+	AttributeTrouble = temporal.NewSearchAttributeKeyKeywordList("Trouble")
 )
 
 // SearchAttributes are all that the workflow sets.
 func SearchAttributes() []temporal.SearchAttributeKey {
-	return []temporal.SearchAttributeKey{AttributeCourse, AttributeTranscription, AttributeCompression, AttributeAsks}
+	return []temporal.SearchAttributeKey{
+		AttributeCourse, AttributeTranscription, AttributeCompression, AttributeAsks, AttributeTitle, AttributeTrouble,
+	}
 }
 
 // State answers the query of that name.
@@ -35,13 +39,25 @@ type State struct {
 	Compression   contract.TrackState `json:"compression,omitempty"`
 	// GaveUp are the tracks that this run gave up.
 	GaveUp []GaveUp `json:"gaveUp,omitempty"`
+	// Trouble is what is being tried again.
+	Trouble []Trouble `json:"trouble,omitempty"`
+}
+
+// Trouble is a step that did not succeed at once and is tried again until it does.
+type Trouble struct {
+	Step  string    `json:"step"`
+	Since time.Time `json:"since"`
+	// Error is that of the first try; the latest is that of the pending activity.
+	Error string `json:"error"`
+	// what the step does, in words.
+	what string
 }
 
 func (v *video) state() State {
 	return State{
 		VideoID: v.id, Missing: v.plan.Missing,
 		Transcription: v.plan.Transcription, Asks: v.plan.Asks, AskLimit: v.plan.AskLimit, AskedAt: v.plan.AskedAt,
-		Compression: v.plan.Compression, GaveUp: v.gaveUp,
+		Compression: v.plan.Compression, GaveUp: v.gaveUp, Trouble: v.troubles(),
 	}
 }
 
@@ -50,14 +66,29 @@ type attributes struct {
 	course                     string
 	transcription, compression contract.TrackState
 	asks                       int
+	title                      string
+	trouble                    string // names of steps, with spaces between
 }
+
+// maxTitleBytes keeps a title to what every store of search attributes takes, and to a line of the UI.
+const maxTitleBytes = 200
 
 // show makes the state visible in the Temporal UI: as current details, which cost nothing, and as search attributes
 // where they changed, which cost an event.
 func (v *video) show() {
 	workflow.SetCurrentDetails(v.steady, v.details())
-	now := attributes{v.plan.CourseID, v.plan.Transcription, v.plan.Compression, v.plan.Asks}
-	if now == v.shown || v.missing() || !v.plan.Settings.SearchAttributes {
+	if !v.plan.Settings.SearchAttributes {
+		return
+	}
+	now := v.shown
+	if !v.missing() {
+		now.course, now.transcription, now.compression, now.asks = v.plan.CourseID, v.plan.Transcription, v.plan.Compression, v.plan.Asks
+	}
+	if v.plan.Settings.TitleAndTrouble {
+		now.title = Line(v.plan.Title, maxTitleBytes)
+		now.trouble = v.troubled()
+	}
+	if now == v.shown {
 		return
 	}
 	var changed []temporal.SearchAttributeUpdate
@@ -73,71 +104,34 @@ func (v *video) show() {
 	if now.asks != v.shown.asks {
 		changed = append(changed, AttributeAsks.ValueSet(int64(now.asks)))
 	}
+	if now.title != v.shown.title {
+		changed = append(changed, AttributeTitle.ValueSet(now.title))
+	}
+	switch {
+	case now.trouble == v.shown.trouble:
+	case now.trouble == "":
+		changed = append(changed, AttributeTrouble.ValueUnset())
+	default:
+		changed = append(changed, AttributeTrouble.ValueSet(strings.Fields(now.trouble)))
+	}
 	v.shown = now
 	if err := workflow.UpsertTypedSearchAttributes(v.steady, changed...); err != nil {
 		workflow.GetLogger(v.steady).Error("search attributes not set", "error", err)
 	}
 }
 
-// details is a small table of both tracks in markdown.
-func (v *video) details() string {
-	var b strings.Builder
-	if v.plan.Title != "" {
-		fmt.Fprintf(&b, "**%s**\n\n", v.plan.Title)
+func (v *video) troubles() []Trouble {
+	var list []Trouble
+	for _, t := range v.trouble {
+		list = append(list, *t)
 	}
-	switch v.plan.Missing {
-	case Deleted:
-		b.WriteString("The video was deleted; nothing is left to do.\n")
-		return b.String()
-	case Unknown:
-		b.WriteString("There is no video with this id (yet).\n")
-		return b.String()
-	}
-	b.WriteString("| track | state | |\n|---|---|---|\n")
-	fmt.Fprintf(&b, "| transcription | %s | %s |\n", v.plan.Transcription, v.transcriptionNote())
-	fmt.Fprintf(&b, "| compression | %s | %s |\n", v.plan.Compression, v.compressionNote())
-	for _, g := range v.gaveUp {
-		if v.givenUp(g.Track) {
-			fmt.Fprintf(&b, "\n%s\n", g.Reason)
-		}
-	}
-	return b.String()
+	return list
 }
 
-func (v *video) transcriptionNote() string {
-	switch {
-	case v.plan.Transcription != contract.Waiting && v.plan.Asks == 1:
-		return "asked for once"
-	case v.plan.Transcription != contract.Waiting:
-		return fmt.Sprintf("asked for %d times", v.plan.Asks)
-	case v.plan.AskedAt == nil:
-		return fmt.Sprintf("ask %d of %d is due", v.plan.Asks+1, v.plan.AskLimit)
-	default:
-		return fmt.Sprintf("ask %d of %d at %s, answer awaited until %s",
-			v.plan.Asks, v.plan.AskLimit, stamp(*v.plan.AskedAt), stamp(v.askDeadline()))
+func (v *video) troubled() string {
+	var names []string
+	for _, t := range v.trouble {
+		names = append(names, t.Step)
 	}
-}
-
-func (v *video) compressionNote() string {
-	switch v.plan.Compression {
-	case contract.Waiting:
-		return "overdue from " + stamp(v.compressionDeadline())
-	case contract.Overdue:
-		return "given up at " + stamp(v.compressionDeadline())
-	}
-	return ""
-}
-
-func stamp(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05 MST") }
-
-// brief writes a duration without the zeros: 48h, 1h30m, 10s.
-func brief(d time.Duration) string {
-	s := d.Round(time.Second).String()
-	if strings.HasSuffix(s, "m0s") {
-		s = s[:len(s)-2]
-	}
-	if strings.HasSuffix(s, "h0m") {
-		s = s[:len(s)-2]
-	}
-	return s
+	return strings.Join(names, " ")
 }

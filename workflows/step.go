@@ -2,7 +2,7 @@ package workflows
 
 import (
 	"errors"
-	"math"
+	"slices"
 	"time"
 
 	"go.temporal.io/sdk/temporal"
@@ -40,12 +40,24 @@ func (v *video) step(ctx workflow.Context, name, summary string, in, out any, ab
 		return err
 	}
 
+	trouble := &Trouble{Step: name, Since: workflow.Now(ctx), Error: reason(err), what: summary}
+	v.trouble = append(v.trouble, trouble)
+	v.show()
+	err = v.persist(ctx, name, summary, in, out, abandon)
+	v.trouble = slices.DeleteFunc(v.trouble, func(t *Trouble) bool { return t == trouble })
+	if err != nil {
+		v.show() // else the caller shows what came of the step
+	}
+	return err
+}
+
+// persist runs the step as a regular activity.
+func (v *video) persist(ctx workflow.Context, name, summary string, in, out any, abandon func() bool) error {
 	regular, cancel := workflow.WithCancel(workflow.WithActivityOptions(ctx, workflow.ActivityOptions{
 		StartToCloseTimeout: stepTimeout,
 		HeartbeatTimeout:    stepSilence,
 		RetryPolicy: &temporal.RetryPolicy{
-			InitialInterval: time.Second, BackoffCoefficient: 2, MaximumInterval: stepRetryMax,
-			MaximumAttempts: math.MaxInt32, // no limit; 0 says so too, but the SDK's test environment takes it for 10
+			InitialInterval: time.Second, BackoffCoefficient: 2, MaximumInterval: stepRetryMax, // and no limit of attempts
 		},
 		Summary: summary,
 	}))
@@ -62,11 +74,15 @@ func (v *video) step(ctx workflow.Context, name, summary string, in, out any, ab
 	return done.Get(regular, out)
 }
 
-// reason is what a final error says, without the wrapping of the SDK.
+// reason is what an error of a step says, without the wrapping of the SDK.
 func reason(err error) string {
 	var app *temporal.ApplicationError
 	if errors.As(err, &app) {
 		return app.Message()
+	}
+	var late *temporal.TimeoutError
+	if errors.As(err, &late) {
+		return "no answer within " + brief(localStepTimeout)
 	}
 	return err.Error()
 }

@@ -65,8 +65,9 @@ type BeginInput struct {
 // Plan is what a run needs to know to begin.
 type Plan struct {
 	Snapshot
-	Title         string `json:"title,omitempty"`
-	CourseID      string `json:"courseId,omitempty"`
+	Title    string `json:"title,omitempty"`
+	CourseID string `json:"courseId,omitempty"`
+	// TranscriptURL is the public address of the transcript, once it is stored.
 	TranscriptURL string `json:"transcriptUrl,omitempty"`
 	// TranscriptPosition and CompressionPosition are those of the results that were applied last.
 	TranscriptPosition  *contract.Position `json:"transcriptPosition,omitempty"`
@@ -85,8 +86,10 @@ type Settings struct {
 	GiveUpAfter  time.Duration `json:"giveUpAfter"`
 	// UnknownGrace is how long a run waits for the row of an unknown video to appear.
 	UnknownGrace time.Duration `json:"unknownGrace"`
-	// SearchAttributes says that the server knows the attributes of SearchAttributes.
+	// SearchAttributes says that the server knows the attributes of SearchAttributes; TitleAndTrouble are younger than the
+	// others, and are left alone in runs that began before them.
 	SearchAttributes bool `json:"searchAttributes,omitempty"`
+	TitleAndTrouble  bool `json:"titleAndTrouble,omitempty"`
 }
 
 // AskInput names an ask. Once it is recorded, repeating it does nothing.

@@ -88,23 +88,31 @@ func (v *video) reached(deadline time.Time) bool { return !workflow.Now(v.steady
 // tracks go on waiting for the next.
 func (v *video) armTimer() {
 	var next time.Time
-	earliest := func(deadline time.Time) {
+	var summary string
+	earliest := func(deadline time.Time, what string) {
 		if !v.reached(deadline) && (next.IsZero() || deadline.Before(next)) {
-			next = deadline
+			next, summary = deadline, "At "+minute(deadline)+what
 		}
 	}
-	if v.plan.Transcription == contract.Waiting {
-		earliest(v.askDeadline())
+	switch {
+	case v.plan.Transcription != contract.Waiting:
+	case v.plan.Asks < v.plan.AskLimit:
+		earliest(v.askDeadline(), fmt.Sprintf(": ask again if no transcription has come (%d of %d)", v.plan.Asks+1, v.plan.AskLimit))
+	default:
+		earliest(v.askDeadline(), ": give up if no transcription has come")
 	}
-	if v.plan.Compression.Open() {
-		earliest(v.compressionDeadline())
+	switch v.plan.Compression {
+	case contract.Waiting:
+		earliest(v.compressionDeadline(), ": overdue if no compression has come")
+	case contract.Overdue:
+		earliest(v.compressionDeadline(), ": give up if no compression has come")
 	}
 	if next.IsZero() || (!v.reached(v.timer) && !next.Before(v.timer)) {
 		return
 	}
 	v.timer = next
 	fired := workflow.NewTimerWithOptions(v.steady, next.Sub(workflow.Now(v.steady)), workflow.TimerOptions{
-		Summary: "Next look at what is overdue",
+		Summary: summary,
 	})
 	workflow.Go(v.steady, func(ctx workflow.Context) {
 		_ = fired.Get(ctx, nil) // never cancelled
@@ -128,7 +136,11 @@ func (v *video) storeTranscript(ctx workflow.Context) {
 
 func (v *video) setVideoURL(ctx workflow.Context) {
 	result := v.compression.next()
-	v.apply(ctx, StepSetVideoURL, "Set the URL of the compressed video", contract.CompressionTrack, result, &v.compression)
+	applied, ok := v.apply(ctx, StepSetVideoURL, "Set the URL of the compressed video", contract.CompressionTrack, result, &v.compression)
+	if ok && applied.Outcome == ResultApplied {
+		v.compressedURL = result.URL
+		v.show()
+	}
 }
 
 // apply runs the step that applies a result. One that fails for good gives the track up; one that is given up because
@@ -211,6 +223,14 @@ func (v *video) retry(ctx workflow.Context, in Retry) (Retried, error) {
 		return Retried{}, temporal.NewNonRetryableApplicationError("There is no such video.", ErrNoVideo, nil)
 	}
 	return Retried{Ask: p.Asks + 1}, nil
+}
+
+// retryAtStart is a retry that came with the start of the run. A refusal ends nothing: the run does what is left to do.
+func (v *video) retryAtStart(ctx workflow.Context, in Retry) {
+	if _, err := v.retry(ctx, in); err != nil {
+		v.refused = reason(err)
+		v.show()
+	}
 }
 
 func nothingToRetry(format string, args ...any) error {

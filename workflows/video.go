@@ -24,6 +24,9 @@ func Video(ctx workflow.Context, in VideoInput) (VideoResult, error) {
 	if err := v.begin(ctx); err != nil {
 		return VideoResult{}, err
 	}
+	if in.Retry != nil {
+		v.retryAtStart(ctx, *in.Retry)
+	}
 	workflow.Go(v.steady, v.transcribe)
 	workflow.Go(v.steady, v.awaitCompression)
 	return v.untilSettled(ctx)
@@ -35,6 +38,8 @@ type VideoResult struct {
 	Missing       Missing             `json:"missing,omitempty"`
 	Transcription contract.TrackState `json:"transcription,omitempty"`
 	Compression   contract.TrackState `json:"compression,omitempty"`
+	// NotRetried says why a run that was started with a retry did not ask again.
+	NotRetried string `json:"notRetried,omitempty"`
 }
 
 // video is one run. Its coroutines are the two tracks, a receiver for each signal, and the main one, which decides when
@@ -58,7 +63,14 @@ type video struct {
 	transcripts, compressions workflow.ReceiveChannel
 	transcript, compression   inbox
 	gaveUp                    []GaveUp
-	shown                     attributes
+
+	// What people are shown beside the plan: the search attributes as they are set, the steps that are being tried again,
+	// when an unknown video is looked for again, why a retry was refused, and the URL of the compression of this run.
+	shown         attributes
+	trouble       []*Trouble
+	lookAgain     time.Time
+	refused       string
+	compressedURL string
 }
 
 func newVideo(ctx workflow.Context, in VideoInput) (*video, error) {
@@ -73,6 +85,7 @@ func newVideo(ctx workflow.Context, in VideoInput) (*video, error) {
 	}
 	v := &video{id: id}
 	v.steady, _ = workflow.NewDisconnectedContext(ctx)
+	workflow.SetCurrentDetails(ctx, v.details())
 	if in.Carried != nil {
 		v.transcript.pending, v.compression.pending, v.gaveUp = in.Carried.Transcript, in.Carried.Compression, in.Carried.GaveUp
 	}
@@ -102,15 +115,16 @@ func (v *video) begin(ctx workflow.Context) error {
 		if err != nil {
 			return err
 		}
-		v.plan = plan
+		v.plan, v.lookAgain = plan, time.Time{}
 		v.transcript.applied, v.compression.applied = v.plan.TranscriptPosition, v.plan.CompressionPosition
 		v.begun = true
 		if v.plan.Missing != Unknown || waited {
 			break
 		}
+		v.lookAgain = workflow.Now(ctx).Add(v.plan.Settings.UnknownGrace)
 		v.show()
 		err = workflow.NewTimerWithOptions(ctx, v.plan.Settings.UnknownGrace, workflow.TimerOptions{
-			Summary: "No such video yet: look again, then end",
+			Summary: "No such video yet. At " + minute(v.lookAgain) + ": look once more, then end",
 		}).Get(ctx, nil)
 		if err != nil && !temporal.IsCanceledError(err) {
 			return err
@@ -133,6 +147,7 @@ func (v *video) untilSettled(ctx workflow.Context) (VideoResult, error) {
 		if cancelled = err != nil; cancelled {
 			// Asked to stop, by a person or because the video was deleted: finish what is in hand.
 			v.stopping = true
+			v.show()
 			if err := workflow.Await(v.steady, v.quiet); err != nil {
 				return VideoResult{}, err
 			}
@@ -186,7 +201,7 @@ func (v *video) result() (VideoResult, error) {
 	if len(reasons) > 0 {
 		return VideoResult{}, temporal.NewNonRetryableApplicationError(strings.Join(reasons, " "), kind, nil, v.state())
 	}
-	return VideoResult{Missing: v.plan.Missing, Transcription: v.plan.Transcription, Compression: v.plan.Compression}, nil
+	return VideoResult{Missing: v.plan.Missing, Transcription: v.plan.Transcription, Compression: v.plan.Compression, NotRetried: v.refused}, nil
 }
 
 // givenUp reports whether the track is still given up: a late result may have come since.
