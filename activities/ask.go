@@ -31,6 +31,7 @@ func (a *Activities) Begin(ctx context.Context, in workflows.BeginInput) (workfl
 		return plan, nil
 	}
 	plan.Title, plan.CourseID = l.Video.Title, l.Video.CourseID
+	plan.TranscriptURL = a.Transcripts.PublicURL(in.VideoID.TranscriptPath())
 	plan.TranscriptPosition, plan.CompressionPosition = l.Pipeline.Transcription.Position, l.Pipeline.Compression.Position
 	if !in.Ask || plan.Transcription != contract.Waiting || plan.AskedAt != nil || plan.Asks >= plan.AskLimit {
 		return plan, nil

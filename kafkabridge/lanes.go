@@ -262,6 +262,8 @@ func (l *lanes) send(video contract.VideoID, p *parcel) error {
 			TaskQueue:                workflows.TaskQueue,
 			WorkflowIDReusePolicy:    enumspb.WORKFLOW_ID_REUSE_POLICY_ALLOW_DUPLICATE,
 			WorkflowIDConflictPolicy: enumspb.WORKFLOW_ID_CONFLICT_POLICY_USE_EXISTING,
+			// The title is not known here; the run shows it once it has looked.
+			StaticSummary: "Started by a result on " + workflows.PlainText(p.newest.Topic),
 		},
 		workflows.VideoWorkflow, workflows.VideoInput{VideoID: video.String()},
 	)

@@ -41,7 +41,7 @@ func TestRelayStarts(t *testing.T) {
 		cfg.RelayInterval = time.Hour // creating a video wakes it
 	})
 	w.runRelay()
-	a := w.call(http.MethodPost, w.videosPath(), w.owner(), with(body(), "title", "Graphs\n"+strings.Repeat("ю", 200))).expect(t, http.StatusCreated)
+	a := w.call(http.MethodPost, w.videosPath(), w.owner(), with(body(), "title", "Graphs\n[here](https://example.org) "+strings.Repeat("ю", 200))).expect(t, http.StatusCreated)
 	id := contract.VideoID(decode[starter.VideoAnswer](t, a).Data.ID)
 	w.intentsGone()
 
@@ -50,11 +50,11 @@ func TestRelayStarts(t *testing.T) {
 		t.Fatalf("run %+v", d)
 	}
 	summary, err := d.GetStaticSummary()
-	if err != nil || !strings.HasPrefix(summary, "Graphs ю") || strings.ContainsAny(summary, "\n") || len(summary) > 200 {
+	if err != nil || !strings.HasPrefix(summary, `Graphs \[here\](https://example.org) ю`) || strings.ContainsAny(summary, "\n") || len(summary) > 200 {
 		t.Errorf("summary %q, %v", summary, err)
 	}
 	details, err := d.GetStaticDetails()
-	if err != nil || !strings.Contains(details, id.String()) || !strings.Contains(details, w.course) {
+	if err != nil || !strings.HasPrefix(details, "created 20") || !strings.Contains(details, "[recording](<https://") {
 		t.Errorf("details %q, %v", details, err)
 	}
 }

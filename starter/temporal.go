@@ -2,10 +2,6 @@ package starter
 
 import (
 	"context"
-	"fmt"
-	"strings"
-	"time"
-	"unicode"
 
 	enumspb "go.temporal.io/api/enums/v1"
 	"go.temporal.io/sdk/client"
@@ -24,8 +20,12 @@ type Temporal interface {
 	DescribeWorkflow(ctx context.Context, workflowID, runID string) (*client.WorkflowExecutionDescription, error)
 }
 
-// maxSummaryBytes keeps a run's summary to a line of the UI; the server's own limit is 400 bytes.
-const maxSummaryBytes = 200
+// maxSummaryBytes keeps a run's summary to a line of the UI; the server's own limit is 400 bytes, and as plain text in
+// markdown the line may become twice as long.
+const maxSummaryBytes = 190
+
+// maxLinkBytes is the longest address that the details of a run show: it is kept with each run.
+const maxLinkBytes = 500
 
 // startOptions are those of every run that starter starts: one at a time, and a run that is open already will do.
 func startOptions(v contract.Video) client.StartWorkflowOptions {
@@ -34,14 +34,16 @@ func startOptions(v contract.Video) client.StartWorkflowOptions {
 		TaskQueue:                workflows.TaskQueue,
 		WorkflowIDConflictPolicy: enumspb.WORKFLOW_ID_CONFLICT_POLICY_USE_EXISTING,
 		WorkflowIDReusePolicy:    enumspb.WORKFLOW_ID_REUSE_POLICY_ALLOW_DUPLICATE,
-		StaticSummary:            summary(v.Title),
-		StaticDetails: fmt.Sprintf("- video `%s`\n- course `%s`\n- created %s\n",
-			v.ID, v.CourseID, v.CreatedAt.UTC().Format(time.RFC3339)),
+		StaticSummary:            workflows.PlainText(workflows.Line(v.Title, maxSummaryBytes)),
+		StaticDetails:            staticDetails(v),
 	}
 }
 
-// summary makes a single line of a title, at most maxSummaryBytes long.
-func summary(title string) string {
-	line := strings.Join(strings.FieldsFunc(title, func(r rune) bool { return unicode.IsSpace(r) || unicode.IsControl(r) }), " ")
-	return contract.Clip(line, maxSummaryBytes-len("…"))
+// staticDetails are what a run shows of its video as it was at the start, in markdown; the rest is in its current details.
+func staticDetails(v contract.Video) string {
+	details := "created " + v.CreatedAt.UTC().Format("2006-01-02 15:04 MST")
+	if len(v.CameraVideoURL) <= maxLinkBytes {
+		details += ", [recording](<" + v.CameraVideoURL + ">)"
+	}
+	return details
 }

@@ -197,6 +197,7 @@ func (b *bench) startWorker() {
 func (b *bench) options() client.StartWorkflowOptions {
 	return client.StartWorkflowOptions{
 		ID: workflows.WorkflowID(b.id), TaskQueue: workflows.TaskQueue, StaticSummary: "Loops and ranges",
+		StaticDetails:            "created 2026-11-25 13:14 UTC, [recording](<https://cdn.example.org/recordings/" + string(b.id) + ".mp4>)",
 		WorkflowIDReusePolicy:    enums.WORKFLOW_ID_REUSE_POLICY_ALLOW_DUPLICATE,
 		WorkflowIDConflictPolicy: enums.WORKFLOW_ID_CONFLICT_POLICY_USE_EXISTING,
 	}
@@ -343,7 +344,7 @@ func hours(h int) time.Duration { return time.Duration(h) * time.Hour }
 
 // patient settings are those of production; nothing runs out within a test.
 func patient() workflows.Settings {
-	return workflows.Settings{AskAgainAfter: hours(6), OverdueAfter: hours(24), GiveUpAfter: hours(24), SearchAttributes: true}
+	return workflows.Settings{AskAgainAfter: hours(6), OverdueAfter: hours(24), GiveUpAfter: hours(24), SearchAttributes: true, TitleAndTrouble: true}
 }
 
 // reset goes back to the first workflow task of a run.

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -14,6 +15,7 @@ import (
 	historypb "go.temporal.io/api/history/v1"
 	"go.temporal.io/api/temporalproto"
 	"go.temporal.io/sdk/client"
+	"go.temporal.io/sdk/converter"
 	"go.temporal.io/sdk/temporal"
 
 	"github.com/codeendelea/vidflow/internal/contract"
@@ -44,8 +46,14 @@ func TestVideo(t *testing.T) {
 				b.t.Errorf("got camera_video_url %q", got)
 			}
 			b.askedFor(1)
-			if events := len(b.history(run)); events > 20 {
-				b.t.Errorf("a normal run has %d events, want at most 20", events)
+			d, err := b.temporal.DescribeWorkflowExecution(b.ctx, run.GetID(), run.GetRunID())
+			if err != nil {
+				b.t.Fatal(err)
+			}
+			events, size := d.GetWorkflowExecutionInfo().GetHistoryLength(), d.GetWorkflowExecutionInfo().GetHistorySizeBytes()
+			b.t.Logf("a normal run: %d events, %d bytes", events, size)
+			if events > 20 || size > 5000 {
+				b.t.Errorf("a normal run has %d events and %d bytes, want at most 20 and 5,000", events, size)
 			}
 			return run
 		}},
@@ -167,6 +175,38 @@ func TestVideo(t *testing.T) {
 			b.stored(stored)
 			return run
 		}},
+		"storage-down-with-its-trouble": {events: func(b *bench) client.WorkflowRun {
+			b.storage.fail(http.StatusBadGateway)
+			run := b.start()
+			_, stored := b.transcribed("patience")
+			b.wait("the attribute names the step", func() bool { return slices.Equal(b.trouble(run), []string{workflows.StepStoreTranscript}) })
+			b.storage.fail(0)
+			b.pipeline("the transcript", func(p contract.Pipeline) bool { return p.Transcription.State == contract.Done })
+			b.wait("the attribute is unset", func() bool { return b.trouble(run) == nil })
+			b.compressed("https://cdn.example.org/small.mp4")
+			b.completed(run, contract.Done, contract.Done)
+			b.stored(stored)
+			return run
+		}},
+		"retried-at-start": {
+			settings: func(s *workflows.Settings) { s.AskAgainAfter = 300 * time.Millisecond },
+			events: func(b *bench) client.WorkflowRun {
+				b.start()
+				b.compressed("https://cdn.example.org/small.mp4")
+				b.failed(b.current(), workflows.ErrTranscriptionGivenUp)
+				in := b.input()
+				in.Retry = &workflows.Retry{}
+				run, err := b.temporal.ExecuteWorkflow(b.ctx, b.options(), workflows.VideoWorkflow, in)
+				if err != nil {
+					b.t.Fatal(err)
+				}
+				b.pipeline("ask 4", func(p contract.Pipeline) bool { return p.Transcription.Asks == 4 })
+				_, stored := b.transcribed("at last")
+				b.completed(run, contract.Done, contract.Done)
+				b.stored(stored)
+				return run
+			},
+		},
 		"transcript-refused": {
 			settings: func(s *workflows.Settings) { s.OverdueAfter = time.Hour },
 			events: func(b *bench) client.WorkflowRun {
@@ -342,6 +382,24 @@ func TestReset(t *testing.T) {
 		t.Errorf("the row was changed by the reset: revision %d, then %d", before.Revision, after.Revision)
 	}
 	b.keep("reset", again)
+}
+
+// trouble is the search attribute of that name; nil when it is not set.
+func (b *bench) trouble(run client.WorkflowRun) []string {
+	b.t.Helper()
+	d, err := b.temporal.DescribeWorkflowExecution(b.ctx, run.GetID(), run.GetRunID())
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	value := d.GetWorkflowExecutionInfo().GetSearchAttributes().GetIndexedFields()[workflows.AttributeTrouble.GetName()]
+	if len(value.GetData()) == 0 {
+		return nil
+	}
+	var names []string
+	if err := converter.GetDefaultDataConverter().FromPayload(value, &names); err != nil {
+		b.t.Fatal(err)
+	}
+	return names
 }
 
 // completed waits for a run to complete with these states.

@@ -95,14 +95,14 @@ func (v *video) transcriptionNote() string {
 
 func (v *video) compressionNote() string {
 	switch {
+	case v.plan.Compression == contract.Done && v.compressedURL != "":
+		return "[compressed video](<" + v.compressedURL + ">)"
 	case v.plan.CompressionSince == nil || v.stopping:
 		return ""
 	case v.plan.Compression == contract.Waiting:
 		return fmt.Sprintf("since %s, overdue at %s", stamp(*v.plan.CompressionSince), stamp(v.compressionDeadline()))
 	case v.plan.Compression == contract.Overdue:
 		return fmt.Sprintf("since %s, given up at %s", stamp(*v.plan.CompressionSince), stamp(v.compressionDeadline()))
-	case v.plan.Compression == contract.Done && v.compressedURL != "":
-		return "[compressed video](<" + v.compressedURL + ">)"
 	}
 	return ""
 }

@@ -107,9 +107,9 @@ func (v *video) show() {
 	if now.title != v.shown.title {
 		changed = append(changed, AttributeTitle.ValueSet(now.title))
 	}
-	switch {
-	case now.trouble == v.shown.trouble:
-	case now.trouble == "":
+	switch now.trouble {
+	case v.shown.trouble:
+	case "":
 		changed = append(changed, AttributeTrouble.ValueUnset())
 	default:
 		changed = append(changed, AttributeTrouble.ValueSet(strings.Fields(now.trouble)))

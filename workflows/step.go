@@ -84,5 +84,9 @@ func reason(err error) string {
 	if errors.As(err, &late) {
 		return "no answer within " + brief(localStepTimeout)
 	}
+	var activity *temporal.ActivityError
+	if errors.As(err, &activity) {
+		return activity.Unwrap().Error()
+	}
 	return err.Error()
 }

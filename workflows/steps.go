@@ -89,7 +89,7 @@ type Settings struct {
 	// SearchAttributes says that the server knows the attributes of SearchAttributes; TitleAndTrouble are younger than the
 	// others, and are left alone in runs that began before them.
 	SearchAttributes bool `json:"searchAttributes,omitempty"`
-	TitleAndTrouble  bool `json:"titleAndTrouble,omitempty"`
+	TitleAndTrouble  bool `json:"trouble,omitempty"`
 }
 
 // AskInput names an ask. Once it is recorded, repeating it does nothing.

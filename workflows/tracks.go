@@ -97,15 +97,15 @@ func (v *video) armTimer() {
 	switch {
 	case v.plan.Transcription != contract.Waiting:
 	case v.plan.Asks < v.plan.AskLimit:
-		earliest(v.askDeadline(), fmt.Sprintf(": ask again if no transcription has come (%d of %d)", v.plan.Asks+1, v.plan.AskLimit))
+		earliest(v.askDeadline(), fmt.Sprintf(": ask for the transcription again (%d of %d), unless it has come", v.plan.Asks+1, v.plan.AskLimit))
 	default:
-		earliest(v.askDeadline(), ": give up if no transcription has come")
+		earliest(v.askDeadline(), ": give the transcription up, unless it has come")
 	}
 	switch v.plan.Compression {
 	case contract.Waiting:
-		earliest(v.compressionDeadline(), ": overdue if no compression has come")
+		earliest(v.compressionDeadline(), ": the compression is overdue, unless it has come")
 	case contract.Overdue:
-		earliest(v.compressionDeadline(), ": give up if no compression has come")
+		earliest(v.compressionDeadline(), ": give the compression up, unless it has come")
 	}
 	if next.IsZero() || (!v.reached(v.timer) && !next.Before(v.timer)) {
 		return

@@ -54,6 +54,7 @@ type world struct {
 	publishDown bool              // no ask can be published
 	during      map[string]func() // runs inside the first try of a step
 	settings    workflows.Settings
+	attributes  []temporal.SearchAttributes // as they were set, one after the other
 }
 
 const maxAsks = 3
@@ -65,7 +66,7 @@ func newWorld(t *testing.T) *world {
 		finally: map[string]error{}, gone: map[int64]bool{}, during: map[string]func(){},
 		settings: workflows.Settings{
 			AskAgainAfter: 6 * time.Hour, OverdueAfter: 24 * time.Hour, GiveUpAfter: 24 * time.Hour, UnknownGrace: 10 * time.Minute,
-			SearchAttributes: true,
+			SearchAttributes: true, TitleAndTrouble: true,
 		},
 	}
 	since := time.Date(2026, 11, 2, 8, 0, 0, 0, time.UTC)
@@ -82,7 +83,7 @@ func (w *world) nextRun(start time.Time) {
 	suite.SetLogger(log.NewStructuredLogger(slog.New(slog.DiscardHandler)))
 	w.env = suite.NewTestWorkflowEnvironment()
 	w.env.SetTestTimeout(20 * time.Second)
-	w.env.SetWorkerOptions(worker.Options{Interceptors: []interceptor.WorkerInterceptor{&unlimited{}}})
+	w.env.SetWorkerOptions(worker.Options{Interceptors: []interceptor.WorkerInterceptor{&watcher{world: w}}})
 	w.env.SetStartTime(start)
 	w.env.SetStartWorkflowOptions(client.StartWorkflowOptions{ID: workflows.WorkflowID(videoID), TaskQueue: workflows.TaskQueue})
 	w.env.RegisterWorkflow(workflows.Video)
@@ -95,26 +96,34 @@ func (w *world) nextRun(start time.Time) {
 	}
 }
 
-// unlimited has activities tried as often as a server tries them. The SDK's test environment tries ten times when no limit
-// is set.
-type unlimited struct {
+// watcher notes which search attributes are set, and has activities tried as often as a server tries them: the SDK's
+// test environment tries ten times when no limit is set.
+type watcher struct {
 	interceptor.WorkerInterceptorBase
+	world *world
 }
 
-func (*unlimited) InterceptWorkflow(_ workflow.Context, next interceptor.WorkflowInboundInterceptor) interceptor.WorkflowInboundInterceptor {
-	return &inbound{interceptor.WorkflowInboundInterceptorBase{Next: next}}
+func (w *watcher) InterceptWorkflow(_ workflow.Context, next interceptor.WorkflowInboundInterceptor) interceptor.WorkflowInboundInterceptor {
+	return &inbound{interceptor.WorkflowInboundInterceptorBase{Next: next}, w.world}
 }
 
 type inbound struct {
 	interceptor.WorkflowInboundInterceptorBase
+	world *world
 }
 
 func (i *inbound) Init(next interceptor.WorkflowOutboundInterceptor) error {
-	return i.Next.Init(&outbound{interceptor.WorkflowOutboundInterceptorBase{Next: next}})
+	return i.Next.Init(&outbound{interceptor.WorkflowOutboundInterceptorBase{Next: next}, i.world})
 }
 
 type outbound struct {
 	interceptor.WorkflowOutboundInterceptorBase
+	world *world
+}
+
+func (o *outbound) UpsertTypedSearchAttributes(ctx workflow.Context, attributes ...temporal.SearchAttributeUpdate) error {
+	o.world.locked(func() { o.world.attributes = append(o.world.attributes, temporal.NewSearchAttributes(attributes...)) })
+	return o.Next.UpsertTypedSearchAttributes(ctx, attributes...)
 }
 
 func (o *outbound) ExecuteActivity(ctx workflow.Context, name string, args ...any) workflow.Future {
@@ -193,7 +202,8 @@ func (w *world) begin(_ context.Context, in workflows.BeginInput) (workflows.Pla
 	})
 	p := workflows.Plan{Snapshot: s, Settings: w.settings}
 	if s.Missing == "" {
-		p.Title, p.CourseID, p.TranscriptPosition, p.CompressionPosition = "Loops", "c1", w.transcriptPos, w.compressionPos
+		p.Title, p.CourseID, p.TranscriptURL = "Loops", "c1", "https://s.example.org/1.json"
+		p.TranscriptPosition, p.CompressionPosition = w.transcriptPos, w.compressionPos
 	}
 	return p, nil
 }

@@ -80,6 +80,7 @@ func activitiesConfig(cfg *config.Config, searchAttributes bool) activities.Conf
 			GiveUpAfter:      cfg.Pipeline.CompressionGiveUpAfter,
 			UnknownGrace:     cfg.Pipeline.UnknownGrace,
 			SearchAttributes: searchAttributes,
+			TitleAndTrouble:  searchAttributes,
 		},
 	}
 }
