@@ -7,12 +7,14 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"go.opentelemetry.io/otel/trace"
 	"go.temporal.io/sdk/temporal"
 
 	"github.com/codeendelea/vidflow/internal/contract"
 	"github.com/codeendelea/vidflow/internal/kafka"
 	"github.com/codeendelea/vidflow/internal/postgres"
 	"github.com/codeendelea/vidflow/internal/supabase"
+	"github.com/codeendelea/vidflow/internal/tracing"
 	"github.com/codeendelea/vidflow/workflows"
 )
 
@@ -35,6 +37,7 @@ func (a *Activities) StoreTranscript(ctx context.Context, in workflows.ApplyInpu
 
 func (a *Activities) storeTranscript(ctx context.Context, in workflows.ApplyInput) (workflows.Applied, error) {
 	id, pos := in.VideoID, in.Result.Position
+	refer(ctx, in.Result)
 	token, sendBy := uuid.New(), time.Now().Add(prepareTimeout)
 	claim, err := a.Store.Claim(ctx, id, token, pos, prepareTimeout+a.cfg.UploadTimeout+a.cfg.LateUpload)
 	if err != nil {
@@ -52,7 +55,7 @@ func (a *Activities) storeTranscript(ctx context.Context, in workflows.ApplyInpu
 	body, summary, err := a.transcript(ctx, id, in.Result)
 	if errors.Is(err, kafka.ErrGone) {
 		a.release(ctx, token)
-		a.log.Warn("Kafka: a result is gone before it was stored", "video_id", id, "topic", in.Result.Topic,
+		a.log.WarnContext(ctx, "Kafka: a result is gone before it was stored", "video_id", id, "topic", in.Result.Topic,
 			"partition", in.Result.Partition, "offset", in.Result.Offset, "error", err)
 		applied, err2 := a.settled(ctx, id, postgres.Granted)
 		applied.Outcome, applied.Reason = workflows.ResultGone, contract.Clip(err.Error(), 300)
@@ -84,9 +87,17 @@ func (a *Activities) storeTranscript(ctx context.Context, in workflows.ApplyInpu
 	if claim.First {
 		a.captioned(p)
 	}
-	a.log.Info("transcript stored and its URL set", "video_id", id, "position", pos.String(), "bytes", len(body),
+	a.log.InfoContext(ctx, "transcript stored and its URL set", "video_id", id, "position", pos.String(), "bytes", len(body),
 		"words", summary.Words, "language", summary.Language)
 	return workflows.Applied{Snapshot: a.snapshot(p), Outcome: workflows.ResultApplied}, nil
+}
+
+// refer has the span of the step, if there is one, refer to the span in which the result was taken from Kafka: services
+// need not say which request a result answers, and then that is a trace of its own.
+func refer(ctx context.Context, result contract.Reference) {
+	if result.Traceparent != "" {
+		trace.SpanFromContext(ctx).AddLink(trace.Link{SpanContext: tracing.Parse(result.Traceparent)})
+	}
 }
 
 // transcript reads the record and brings it to canonical form. A record that is not a transcript of this video, although
@@ -137,6 +148,7 @@ func (a *Activities) SetVideoURL(ctx context.Context, in workflows.ApplyInput) (
 
 func (a *Activities) setVideoURL(ctx context.Context, in workflows.ApplyInput) (workflows.Applied, error) {
 	id, pos := in.VideoID, in.Result.Position
+	refer(ctx, in.Result)
 	outcome, p, err := a.Store.ApplyCompression(ctx, id, pos, in.Result.URL)
 	if err != nil {
 		return workflows.Applied{}, err
@@ -144,7 +156,7 @@ func (a *Activities) setVideoURL(ctx context.Context, in workflows.ApplyInput) (
 	if outcome == postgres.Gone {
 		return a.settled(ctx, id, outcome)
 	}
-	a.log.Info("URL of the compressed video set", "video_id", id, "position", pos.String(), "outcome", string(outcome))
+	a.log.InfoContext(ctx, "URL of the compressed video set", "video_id", id, "position", pos.String(), "outcome", string(outcome))
 	return workflows.Applied{Snapshot: a.snapshot(p), Outcome: outcomes[outcome]}, nil
 }
 
@@ -168,7 +180,7 @@ func (a *Activities) release(ctx context.Context, token uuid.UUID) {
 	ctx, cancel := aside(ctx)
 	defer cancel()
 	if err := a.Store.ReleaseClaim(ctx, token); err != nil {
-		a.log.Warn("claim not released: it runs out by itself", "error", err)
+		a.log.WarnContext(ctx, "claim not released: it runs out by itself", "error", err)
 	}
 }
 
@@ -178,7 +190,7 @@ func (a *Activities) failed(ctx context.Context, id contract.VideoID, message st
 	ctx, cancel := aside(ctx)
 	defer cancel()
 	if err := a.Store.RecordError(ctx, id, contract.TranscriptionTrack, message); err != nil {
-		a.log.Warn("last error not recorded", "video_id", id, "error", err)
+		a.log.WarnContext(ctx, "last error not recorded", "video_id", id, "error", err)
 	}
 	return err
 }

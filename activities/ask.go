@@ -40,7 +40,7 @@ func (a *Activities) Begin(ctx context.Context, in workflows.BeginInput) (workfl
 	defer cancel()
 	asked, err := a.ask(ctx, l, plan.Asks+1)
 	if err != nil {
-		a.log.Warn("Kafka: transcription not asked for yet", "video_id", in.VideoID, "ask", plan.Asks+1, "error", err)
+		a.log.WarnContext(ctx, "Kafka: transcription not asked for yet", "video_id", in.VideoID, "ask", plan.Asks+1, "error", err)
 		return plan, nil
 	}
 	plan.Snapshot = asked
@@ -95,7 +95,7 @@ func (a *Activities) ask(ctx context.Context, l postgres.Loaded, n int) (workflo
 	if err != nil {
 		return workflows.Snapshot{}, err
 	}
-	a.log.Info("transcription asked for", "video_id", v.ID, "ask", n)
+	a.log.InfoContext(ctx, "transcription asked for", "video_id", v.ID, "ask", n)
 	return a.snapshot(p), nil
 }
 

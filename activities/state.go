@@ -19,7 +19,7 @@ func (a *Activities) MarkOverdue(ctx context.Context, in workflows.MarkOverdueIn
 func (a *Activities) GiveUp(ctx context.Context, in workflows.GiveUpInput) (workflows.Snapshot, error) {
 	s, err := a.changed(a.Store.GiveUp(ctx, in.VideoID, in.Track, in.Asks, in.Reason))
 	if err == nil {
-		a.log.Warn("track given up", "video_id", in.VideoID, "track", string(in.Track), "asks", in.Asks, "reason", in.Reason)
+		a.log.WarnContext(ctx, "track given up", "video_id", in.VideoID, "track", string(in.Track), "asks", in.Asks, "reason", in.Reason)
 	}
 	return s, err
 }

@@ -32,7 +32,9 @@ type Bridge struct {
 // New makes a Bridge that has not connected to anything yet. Close it after Run, or instead of it.
 func New(cfg Config, signaller Signaller, log *slog.Logger) (*Bridge, error) {
 	cfg = cfg.withDefaults()
-	letters, err := kafka.NewProducer(cfg.Kafka, log, "bridge/dead_letters")
+	forLetters := cfg.Kafka
+	forLetters.Traces = nil // a dead letter keeps the trace context that it had
+	letters, err := kafka.NewProducer(forLetters, log, "bridge/dead_letters")
 	if err != nil {
 		return nil, err
 	}

@@ -32,6 +32,7 @@ type lanes struct {
 	cfg       Config
 	signaller Signaller
 	metrics   *metrics
+	spans     *spans
 	log       *slog.Logger
 	loud      *throttle
 
@@ -69,12 +70,21 @@ type parcel struct {
 	origin   origin
 	newest   contract.Reference
 	receipts []receipt
+	// taken is of the newest, merged of the others; nil when nothing is traced.
+	taken  *taken
+	merged []*taken
 }
 
 // absorb merges what has the same origin. Of the same position it keeps the record that was read last: it is kept longest.
 func (p *parcel) absorb(q *parcel) {
+	older := q.taken
 	if q.newest.Position.Compare(p.newest.Position) >= 0 {
 		p.newest = q.newest
+		p.taken, older = q.taken, p.taken
+	}
+	p.merged = append(p.merged, q.merged...)
+	if older != nil && len(p.merged) < maxLinks {
+		p.merged = append(p.merged, older)
 	}
 	p.receipts = append(p.receipts, q.receipts...)
 }
@@ -86,6 +96,7 @@ func newLanes(
 		cfg:       cfg,
 		signaller: signaller,
 		metrics:   metrics,
+		spans:     newSpans(cfg.Kafka.Traces),
 		log:       log,
 		loud:      newThrottle(log, time.Second),
 		work:      work,
@@ -101,6 +112,7 @@ func (l *lanes) deliver(r result, owed receipt) {
 		origin:   origin{signal: r.signal, topicID: at.TopicID, partition: at.Partition},
 		newest:   r.ref,
 		receipts: []receipt{owed},
+		taken:    r.taken,
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -252,9 +264,11 @@ func (l *lanes) wait() {
 	l.open.Wait()
 }
 
-func (l *lanes) send(video contract.VideoID, p *parcel) error {
+func (l *lanes) send(video contract.VideoID, p *parcel) (err error) {
 	ctx, cancel := context.WithTimeout(l.work, l.cfg.SignalTimeout)
 	defer cancel()
+	ctx, end := l.spans.send(ctx, video, p)
+	defer func() { end(err) }()
 	id := workflows.WorkflowID(video)
 	run, err := l.signaller.SignalWithStartWorkflow(ctx, id, p.origin.signal, p.newest,
 		client.StartWorkflowOptions{
@@ -276,7 +290,7 @@ func (l *lanes) send(video contract.VideoID, p *parcel) error {
 	if run != nil {
 		attrs = append(attrs, "run_id", run.GetRunID())
 	}
-	l.log.Info("workflow signalled", attrs...)
+	l.log.InfoContext(ctx, "workflow signalled", attrs...)
 	return nil
 }
 

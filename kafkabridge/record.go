@@ -23,6 +23,8 @@ type result struct {
 	mismatch string
 	// origin says what is wrong with the headers that claim an origin; nil when there are none or they make sense.
 	origin error
+	// taken is for the record's span; nil when nothing is traced.
+	taken *taken
 }
 
 // decoder understands the records of one source. It returns the part of the reference that depends on the kind of

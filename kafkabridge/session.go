@@ -191,11 +191,13 @@ func (s *session) takeOne(rec *kgo.Record) {
 		origin, _ := position(rec, s.topicID, now)
 		m := newLetter(s.cfg, rec, origin, poison)
 		m.receipt = s.begin(rec, m.weight())
+		s.lanes.spans.bury(s.lanes.spans.take(rec, s.group, now), rec, m, poison.Reason)
 		s.log.Info("Kafka message received", append(at, "bytes", len(rec.Value), "poison", poison.Class)...)
 		s.dead.bury(m)
 		return
 	}
 	r.signal = s.signalName
+	r.taken = s.lanes.spans.take(rec, s.group, now)
 	s.log.Info("Kafka message received", append(at, "video_id", r.video, "bytes", len(rec.Value))...)
 	if r.mismatch != "" {
 		s.log.Warn("Kafka message names two videos, one of them in its key",

@@ -29,6 +29,7 @@ func (s *Starter) routes() http.Handler {
 	r := chi.NewRouter()
 	r.Use(
 		withRequestID,
+		traced(s.cfg.Traces),
 		clientIP(s.cfg.TrustedProxies),
 		logged(s.log),
 		s.metrics.timed,

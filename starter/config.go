@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"go.opentelemetry.io/otel/trace"
 )
 
 // What a zero Config stands for, and what is not configurable.
@@ -80,6 +81,8 @@ type Config struct {
 
 	// Metrics is where the starter registers what it counts; nil means nowhere.
 	Metrics prometheus.Registerer
+	// Traces makes spans of requests and of the relay's work; nil makes none.
+	Traces trace.TracerProvider
 }
 
 func (c Config) withDefaults() Config {

@@ -8,12 +8,14 @@ import (
 	"math/rand/v2"
 	"time"
 
+	"go.opentelemetry.io/otel/trace"
 	enumspb "go.temporal.io/api/enums/v1"
 	"go.temporal.io/api/serviceerror"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/codeendelea/vidflow/internal/contract"
 	"github.com/codeendelea/vidflow/internal/postgres"
+	"github.com/codeendelea/vidflow/internal/tracing"
 	"github.com/codeendelea/vidflow/workflows"
 )
 
@@ -67,6 +69,7 @@ type Relay struct {
 	objects  Objects
 	metrics  *metrics
 	log      *slog.Logger
+	tracer   trace.Tracer // nil when nothing is traced
 
 	interval       time.Duration
 	houseInterval  time.Duration
@@ -77,11 +80,15 @@ type Relay struct {
 }
 
 func newRelay(store IntentStore, temporal Temporal, objects Objects, cfg Config, m *metrics, log *slog.Logger) *Relay {
-	return &Relay{
+	r := &Relay{
 		store: store, temporal: temporal, objects: objects, metrics: m, log: log,
 		interval: cfg.RelayInterval, houseInterval: cfg.HouseInterval, terminateAfter: cfg.TerminateAfter,
 		wake: make(chan struct{}, 1), workers: make(chan struct{}, cfg.RelayWorkers),
 	}
+	if cfg.Traces != nil {
+		r.tracer = cfg.Traces.Tracer(tracing.Scope)
+	}
+	return r
 }
 
 // Wake makes the relay look for intents now. It never blocks.
@@ -177,8 +184,10 @@ func (r *Relay) inTurn(ctx, inHand context.Context, in postgres.Intent) time.Tim
 func (r *Relay) carryOut(ctx context.Context, in postgres.Intent) time.Time {
 	ctx, cancel := context.WithTimeout(ctx, intentTimeout)
 	defer cancel()
+	ctx, end := r.trace(ctx, in)
 
 	var err error
+	defer func() { end(err) }()
 	switch in.Kind {
 	case postgres.IntentRun:
 		err = r.start(ctx, in)

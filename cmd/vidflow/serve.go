@@ -61,6 +61,14 @@ func serve(ctx context.Context, processes []config.Command, cfg *config.Config, 
 			log.Warn("telemetry not sent to the end", "error", err)
 		}
 	}()
+	if cfg.Traces.On() {
+		traces, flushTraces, err := telemetry.OpenTraces(ctx, traceOptions(processes, cfg, log))
+		if err != nil {
+			return err
+		}
+		instruments.Traces = traces
+		flush = inOrder(flush, flushTraces)
+	}
 	ops, err := process.NewOps(ctx, process.OpsOptions{
 		Addr:     cfg.Process.OpsAddr,
 		Profiles: cfg.Process.PPROF,
@@ -89,6 +97,11 @@ func serve(ctx context.Context, processes []config.Command, cfg *config.Config, 
 		all.close()
 	}
 	return err
+}
+
+// inOrder calls one after the other, whether or not the first fails.
+func inOrder(first, second func(context.Context) error) func(context.Context) error {
+	return func(ctx context.Context) error { return errors.Join(first(ctx), second(ctx)) }
 }
 
 // newMetrics is the registry of this operating-system process: all parts that run in it register here what they count.

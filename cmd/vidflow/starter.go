@@ -38,7 +38,7 @@ func openStarter(
 		return process.Part{}, opened, err
 	}
 	opened.add(producer.Close)
-	storage, err := openStorage(cfg.Supabase)
+	storage, err := openStorage(cfg.Supabase, in)
 	if err != nil {
 		return process.Part{}, opened, err
 	}
@@ -63,7 +63,7 @@ func openStarter(
 			return process.Part{}, opened, err
 		}
 	}
-	settings := starterConfig(cfg)
+	settings := starterConfig(cfg, in)
 	settings.Metrics = in.Metrics
 	api, err := starter.New(deps, settings, log)
 	if err != nil {
@@ -88,7 +88,7 @@ func openStarter(
 	}, opened, nil
 }
 
-func starterConfig(cfg *config.Config) starter.Config {
+func starterConfig(cfg *config.Config, in telemetry.Instruments) starter.Config {
 	return starter.Config{
 		Addr:               net.JoinHostPort(cfg.API.Host, strconv.Itoa(cfg.API.Port)),
 		ResultTopic:        cfg.Kafka.ConsumeTopic,
@@ -100,5 +100,6 @@ func starterConfig(cfg *config.Config) starter.Config {
 		MaxBodyBytes:       int64(cfg.API.MaxBodyBytes),
 		MaxTranscriptBytes: int64(cfg.API.MaxTranscriptBytes),
 		ShutdownTimeout:    cfg.Process.ShutdownTimeout,
+		Traces:             in.Traces,
 	}
 }

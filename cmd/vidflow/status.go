@@ -169,7 +169,7 @@ func openStatus(ctx context.Context, t *toolbox) (status.Sources, closers, error
 		return s, opened, err
 	}
 	opened.add(s.Temporal.Close)
-	if s.Storage, err = openStorage(t.cfg.Supabase); err != nil {
+	if s.Storage, err = openStorage(t.cfg.Supabase, telemetry.Instruments{}); err != nil {
 		return s, opened, err
 	}
 	opened.add(s.Storage.Close)

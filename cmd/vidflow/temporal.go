@@ -18,6 +18,7 @@ import (
 	"github.com/codeendelea/vidflow/internal/config"
 	"github.com/codeendelea/vidflow/internal/process"
 	"github.com/codeendelea/vidflow/internal/telemetry"
+	"github.com/codeendelea/vidflow/internal/tracing"
 )
 
 // dialTemporal makes a client that connects when it is first used, so that processes and server start in any order.
@@ -30,6 +31,9 @@ func dialTemporal(cfg config.Temporal, in telemetry.Instruments, log *slog.Logge
 			InitialAttributes: attribute.NewSet(attribute.String(telemetry.ProcessLabel, in.Process)),
 			OnError:           func(err error) { log.Warn("a metric of Temporal's SDK is left out", "error", err) },
 		})
+	}
+	if in.Traces != nil {
+		options.Interceptors = append(options.Interceptors, tracing.Interceptors(in.Traces)...)
 	}
 	temporal, err := client.NewLazyClient(options)
 	if err != nil {

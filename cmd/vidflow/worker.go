@@ -30,7 +30,7 @@ func openWorker(
 		return process.Part{}, opened, err
 	}
 	opened.add(store.Close)
-	storage, err := openStorage(cfg.Supabase)
+	storage, err := openStorage(cfg.Supabase, in)
 	if err != nil {
 		return process.Part{}, opened, err
 	}

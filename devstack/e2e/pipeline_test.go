@@ -21,6 +21,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"go.opentelemetry.io/otel/trace"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/codeendelea/vidflow/devstack/api"
@@ -60,6 +61,7 @@ type pipeline struct {
 	topics    topics
 	block     ports.Block
 	env       envfile.Vars
+	own       map[string]envfile.Vars // of one process alone
 	console   *supervisor.Console
 	processes map[string]*process.Process // those that run
 }
@@ -221,7 +223,7 @@ func (p *pipeline) launch(name string) {
 	cmd := exec.Command(need(p.t, "VIDFLOW_TEST_BINARY"), command)
 	out := p.console.Writer(name, slices.Index(everyProcess, command))
 	cmd.Stdout, cmd.Stderr = out, out
-	cmd.Env = p.env.With(login(p.t, command)...).With(envfile.Var{Name: "OPS_ADDR", Value: p.block.Addr(opsPort[name])}).
+	cmd.Env = p.env.With(login(p.t, command)...).With(p.own[command]...).With(envfile.Var{Name: "OPS_ADDR", Value: p.block.Addr(opsPort[name])}).
 		Environ([]string{"PATH=" + os.Getenv("PATH")})
 	child, err := process.Start(cmd, process.Options{})
 	if err != nil {
@@ -311,11 +313,18 @@ func (p *pipeline) stopAll() {
 // simulate runs the external services until the end of the test.
 func (p *pipeline) simulate(b simulator.Behaviour) {
 	p.t.Helper()
+	p.simulateTraced(b, nil)
+}
+
+// simulateTraced is simulate with services that make spans.
+func (p *pipeline) simulateTraced(b simulator.Behaviour, traces trace.TracerProvider) {
+	p.t.Helper()
 	sim, err := simulator.New(simulator.Config{
 		Brokers:      testBrokers(p.t),
 		RequestTopic: p.topics.ask, TranscriptionTopic: p.topics.transcribed, CompressionTopic: p.topics.compressed,
 		Group:     "simulator-" + p.topics.ask,
 		Behaviour: &b,
+		Traces:    traces,
 		Log:       slog.New(slog.NewJSONHandler(p.console.Writer("simulator", 3), nil)),
 	})
 	if err != nil {

@@ -51,6 +51,8 @@ type Behaviour struct {
 	// Length of all speech from now on; that of the video's own when zero. A title that has a duration in brackets,
 	// such as "Sorting [3h]", goes before both.
 	Length Duration `json:"length"`
+	// Traceparent has results carry the trace context of their requests. The services promise no headers.
+	Traceparent bool `json:"traceparent"`
 }
 
 // DefaultBehaviour answers once, after a few seconds, in the canonical forms.

@@ -19,6 +19,8 @@ type answer struct {
 	transcription bool // else compression
 	form          string
 	opts          []Option
+	request       *kgo.Record // that it answers; nil when nobody asked
+	traced        bool        // carry the request's trace context
 }
 
 // plan draws what becomes of a request. It draws everything whatever the behaviour, so that one setting changes no
@@ -43,7 +45,7 @@ func (b Behaviour) plan(seed uint64, r *kgo.Record, request contract.Request, no
 		if reorder {
 			due = due.Add(time.Duration(reorderBy * float64(b.ReorderWithin)))
 		}
-		a := answer{due: due, transcription: transcription, form: form, opts: opts}
+		a := answer{due: due, transcription: transcription, form: form, opts: opts, request: r, traced: b.Traceparent}
 		answers = append(answers, a)
 		if repeat {
 			a.due = due.Add(time.Duration(repeatBy * float64(b.RepeatWithin)))

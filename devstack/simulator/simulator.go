@@ -14,6 +14,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"go.opentelemetry.io/otel/trace"
 
 	"github.com/codeendelea/vidflow/internal/contract"
 )
@@ -31,6 +32,8 @@ type Config struct {
 	Seed uint64
 	// Behaviour at the start; DefaultBehaviour when nil.
 	Behaviour *Behaviour
+	// Traces makes a span of each answer; none when nil.
+	Traces trace.TracerProvider
 	// Log gets a line an answer; nothing when nil.
 	Log *slog.Logger
 }
@@ -331,6 +334,7 @@ func (s *Simulator) send(ctx context.Context, id contract.VideoID, a answer) (Se
 		r.Topic = s.cfg.CompressionTopic
 		r.Key, r.Value = CompressionMessage(id, CompressionForm(a.form), a.opts...)
 	}
+	defer s.trace(ctx, a, r)()
 	sending, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
 	defer context.AfterFunc(ctx, func() { time.AfterFunc(sendGrace, cancel) })()

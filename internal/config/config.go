@@ -23,6 +23,7 @@ type Config struct {
 	Temporal Temporal
 	API      API
 	Pipeline Pipeline
+	Traces   Traces
 	Process  Process
 
 	redactor Redactor
@@ -109,6 +110,28 @@ type Pipeline struct {
 	UnknownGrace            time.Duration
 }
 
+// Traces is what OpenTelemetry's standard variables say of traces. A variable for traces alone wins over the general one.
+type Traces struct {
+	Disabled bool
+	Exporter string // otlp, none, or empty
+
+	Endpoint, TracesEndpoint string // URLs
+	Protocol, TracesProtocol string // grpc or http/protobuf
+	Headers, TracesHeaders   map[string]Secret
+	CAFile                   string // PEM bundle; empty: the system's
+	CertificateFile, KeyFile string // of the client; empty: none
+
+	ServiceName string // empty: made of the processes' names
+	Attributes  map[string]string
+	Sampler     string
+	SamplerArg  float64
+}
+
+// On reports whether traces are asked for.
+func (t Traces) On() bool {
+	return !t.Disabled && t.Exporter != "none" && (t.Exporter != "" || t.Endpoint != "" || t.TracesEndpoint != "")
+}
+
 // Process is what every command has.
 type Process struct {
 	OpsAddr         string // host:port
@@ -159,6 +182,11 @@ func Load(commands []Command, flags, env map[string]string) (*Config, error) {
 			problems = append(problems, Problem{v.Name, "is not set; want " + v.want()})
 		}
 	}
+	for _, headers := range []map[string]Secret{c.Traces.Headers, c.Traces.TracesHeaders} {
+		for _, header := range headers {
+			secrets = append(secrets, header.Reveal())
+		}
+	}
 	if password := passwordOf(c.Database.URL); password != "" {
 		secrets = append(secrets, password)
 	}
@@ -191,6 +219,11 @@ func (c *Config) together(commands []Command) []Problem {
 	}
 	if c.Kafka.Username == "" && !c.Kafka.Password.Empty() {
 		problems = append(problems, Problem{"KAFKA_USERNAME", "is not set, but KAFKA_PASSWORD is; want its user"})
+	}
+	if (c.Traces.CertificateFile == "") != (c.Traces.KeyFile == "") {
+		problems = append(problems, Problem{
+			"OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE and OTEL_EXPORTER_OTLP_CLIENT_KEY", "are not both set; want both or none",
+		})
 	}
 	if slices.Contains(commands, Starter) && c.API.JWTSecret.Empty() && c.API.JWKSURL == "" {
 		problems = append(problems, Problem{

@@ -62,7 +62,7 @@ func TestVariables(t *testing.T) {
 	t.Parallel()
 	seen := make(map[string]bool)
 	name := regexp.MustCompile(`^[A-Z][A-Z0-9_]*$`)
-	secret := regexp.MustCompile(`PASSWORD|SECRET|API_KEY|SERVICE_KEY|CLIENT_KEY_DATA|DATABASE_(LISTEN_)?URL`)
+	secret := regexp.MustCompile(`PASSWORD|SECRET|API_KEY|SERVICE_KEY|CLIENT_KEY_DATA|DATABASE_(LISTEN_)?URL|OTLP_.*HEADERS`)
 	for _, v := range config.Variables() {
 		if !name.MatchString(v.Name) || seen[v.Name] {
 			t.Errorf("%s: not a name, or there twice", v.Name)

@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
+	"golang.org/x/net/http/httpguts"
 )
 
 // value reads one variable into the field of a Config.
@@ -302,6 +303,57 @@ func splitList(s string) []string {
 		}
 	}
 	return list
+}
+
+const wantPairs = "name=value, separated by commas, values percent-encoded"
+
+// pairs takes a list as OpenTelemetry writes them.
+func pairs(p *map[string]string) value {
+	return value{wantPairs, func(s string) error {
+		list := make(map[string]string)
+		for _, item := range splitList(s) {
+			name, text, ok := strings.Cut(item, "=")
+			name = strings.TrimSpace(name)
+			text, err := url.PathUnescape(strings.TrimSpace(text))
+			if !ok || name == "" || err != nil {
+				return errUnspecific
+			}
+			list[name] = text
+		}
+		*p = list
+		return nil
+	}}
+}
+
+// secretPairs takes headers and hides what they say.
+func secretPairs(p *map[string]Secret) value {
+	return value{wantPairs, func(s string) error {
+		var shown map[string]string
+		if err := pairs(&shown).set(s); err != nil {
+			return err
+		}
+		hidden := make(map[string]Secret, len(shown))
+		for name, text := range shown {
+			if !httpguts.ValidHeaderFieldName(name) || !httpguts.ValidHeaderFieldValue(text) {
+				return errUnspecific
+			}
+			hidden[name] = NewSecret(text)
+		}
+		*p = hidden
+		return nil
+	}}
+}
+
+// ratio takes a part of the whole.
+func ratio(p *float64) value {
+	return value{"a number from 0 to 1", func(s string) error {
+		f, err := strconv.ParseFloat(s, 64)
+		if err != nil || !(f >= 0 && f <= 1) {
+			return errUnspecific
+		}
+		*p = f
+		return nil
+	}}
 }
 
 // topic takes a name that Kafka allows.

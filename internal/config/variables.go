@@ -13,6 +13,7 @@ const (
 	groupTemporal = "Temporal"
 	groupAPI      = "API"
 	groupPipeline = "Pipeline"
+	groupTraces   = "Traces"
 	groupProcess  = "Process"
 )
 
@@ -65,6 +66,7 @@ func (c *Config) variables() []Variable {
 		c.Temporal.variables(),
 		c.API.variables(),
 		c.Pipeline.variables(),
+		c.Traces.variables(),
 		c.Process.variables(),
 	)
 }
@@ -324,6 +326,76 @@ func (p *Pipeline) variables() []Variable {
 		{
 			Name: "UNKNOWN_VIDEO_GRACE", Default: "10m", Commands: worker, value: duration(&p.UnknownGrace),
 			Meaning: "how long the result of a video that is not there waits for its row",
+		},
+	})
+}
+
+// variables of OpenTelemetry are the standard's, with its defaults. What it has beside them, such as OTEL_BSP_*, is read by
+// the SDK alone.
+func (t *Traces) variables() []Variable {
+	return inGroup(groupTraces, Processes, []Variable{
+		{
+			Name: "OTEL_EXPORTER_OTLP_ENDPOINT", value: baseURL(&t.Endpoint, "http://localhost:4318"), Example: "http://localhost:4318",
+			Meaning: "collector of OpenTelemetry to send traces to; there are none when neither this nor OTEL_TRACES_EXPORTER is set",
+		},
+		{
+			Name: "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", value: baseURL(&t.TracesEndpoint, "http://localhost:4318/v1/traces"),
+			Meaning: "the same, the whole path included",
+		},
+		{
+			Name: "OTEL_EXPORTER_OTLP_PROTOCOL", Default: "http/protobuf", value: oneOf(&t.Protocol, "http/protobuf", "grpc"),
+			Meaning: "how the collector is spoken to: http/protobuf or grpc",
+		},
+		{
+			Name: "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", value: oneOf(&t.TracesProtocol, "http/protobuf", "grpc"),
+			Meaning: "the same, for traces alone",
+		},
+		{
+			Name: "OTEL_EXPORTER_OTLP_HEADERS", Secret: true, value: secretPairs(&t.Headers),
+			Meaning: "headers of each request to the collector, such as a key: name=value, separated by commas",
+		},
+		{
+			Name: "OTEL_EXPORTER_OTLP_TRACES_HEADERS", Secret: true, value: secretPairs(&t.TracesHeaders),
+			Meaning: "the same, for traces alone",
+		},
+		{
+			Name: "OTEL_EXPORTER_OTLP_CERTIFICATE", value: pemFile(&t.CAFile),
+			Meaning: "PEM bundle to trust the collector by; the system's when unset",
+		},
+		{
+			Name: "OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE", value: pemFile(&t.CertificateFile),
+			Meaning: "PEM file of this client's certificate, for a collector that asks for one",
+		},
+		{
+			Name: "OTEL_EXPORTER_OTLP_CLIENT_KEY", value: pemFile(&t.KeyFile),
+			Meaning: "PEM file of its key",
+		},
+		{
+			Name: "OTEL_TRACES_EXPORTER", value: oneOf(&t.Exporter, "otlp", "none"),
+			Meaning: "where traces go: otlp, also without an endpoint, to this machine then; or none",
+		},
+		{
+			Name: "OTEL_SDK_DISABLED", Default: "false", value: boolean(&t.Disabled),
+			Meaning: "send no traces, whatever else is set",
+		},
+		{
+			Name: "OTEL_TRACES_SAMPLER", Default: "parentbased_always_on",
+			value: oneOf(&t.Sampler, "parentbased_always_on", "parentbased_always_off", "parentbased_traceidratio",
+				"always_on", "always_off", "traceidratio"),
+			Meaning: "which traces are kept, decided when they begin; parentbased_traceidratio keeps a part of them",
+		},
+		{
+			Name: "OTEL_TRACES_SAMPLER_ARG", Default: "1", value: ratio(&t.SamplerArg),
+			Meaning: "the part that a sampler with traceidratio keeps, from 0 to 1",
+		},
+		{
+			Name: "OTEL_SERVICE_NAME", value: text(&t.ServiceName, "a name"),
+			Meaning: "name of the service in its spans; vidflow-worker, vidflow-starter or vidflow-kafkabridge when unset, vidflow for " +
+				"several in one process",
+		},
+		{
+			Name: "OTEL_RESOURCE_ATTRIBUTES", value: pairs(&t.Attributes), Example: "deployment.environment.name=production",
+			Meaning: "what else is said of the service in its spans: name=value, separated by commas",
 		},
 	})
 }

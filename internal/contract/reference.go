@@ -31,6 +31,9 @@ type Reference struct {
 	Transcript *TranscriptSummary `json:"transcript,omitempty"`
 	// URL is set for a compression result: the address of the compressed video, at most MaxURLBytes.
 	URL string `json:"url,omitempty"`
+	// Traceparent is the span in which the bridge took the record, as W3C writes it, for the step that applies the result to
+	// refer to; empty when nothing was traced.
+	Traceparent string `json:"traceparent,omitempty"`
 }
 
 // TranscriptSummary is what the pipeline remembers of a transcript.

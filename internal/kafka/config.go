@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"go.opentelemetry.io/otel/trace"
 )
 
 // Names of the SASL mechanisms, as KAFKA_SASL_MECHANISM has them.
@@ -57,6 +58,8 @@ type Config struct {
 
 	// Metrics is where each client registers what it counts, with its role as the label client; nil means nowhere.
 	Metrics prometheus.Registerer
+	// Traces makes spans of what is published and read, and writes them into the records; nil makes none.
+	Traces trace.TracerProvider
 }
 
 // withDefaults fills what is not set.

@@ -9,6 +9,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"go.opentelemetry.io/otel/trace"
 
 	"github.com/codeendelea/vidflow/internal/contract"
 )
@@ -28,6 +29,7 @@ type Producer struct {
 	timeout time.Duration
 	log     *slog.Logger
 	probe   func(context.Context) error
+	tracer  trace.Tracer // nil when nothing is traced
 }
 
 // NewProducer does not connect yet. The role names the client in the log.
@@ -53,7 +55,7 @@ func NewProducer(cfg Config, log *slog.Logger, role string) (*Producer, error) {
 	}
 	return &Producer{
 		cl: cl, large: large, token: make(chan struct{}, 1),
-		timeout: 2 * cfg.RequestTimeout, log: log, probe: NewProbe(cl),
+		timeout: 2 * cfg.RequestTimeout, log: log, probe: NewProbe(cl), tracer: cfg.tracer(),
 	}, nil
 }
 
@@ -68,6 +70,16 @@ func (p *Producer) Publish(
 		ctx, cancel = context.WithTimeout(ctx, p.timeout)
 		defer cancel()
 	}
+	if p.tracer != nil {
+		var span trace.Span
+		span, headers = traceSend(ctx, p.tracer, topic, key, value, headers)
+		defer func() {
+			if err == nil {
+				span.SetAttributes(placeOf(partition, offset)...)
+			}
+			endSpan(span, err)
+		}()
+	}
 	record := kgo.Record{Topic: topic, Key: key, Value: value, Headers: headers}
 	r, err := p.produce(ctx, p.cl, record)
 	if tooLarge(err) {
@@ -80,7 +92,7 @@ func (p *Producer) Publish(
 	if id, err := contract.ParseVideoID(string(key)); err == nil {
 		attrs = append(attrs, "video_id", id)
 	}
-	p.log.Info("Kafka message sent", attrs...)
+	p.log.InfoContext(ctx, "Kafka message sent", attrs...)
 	return r.Partition, r.Offset, nil
 }
 

@@ -13,6 +13,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
+	semconv "go.opentelemetry.io/otel/semconv/v1.41.0"
+	"go.opentelemetry.io/otel/trace"
 	"golang.org/x/sync/singleflight"
 
 	"github.com/codeendelea/vidflow/internal/contract"
@@ -39,6 +41,7 @@ type Reader struct {
 	cache   *valueCache
 	unpack  kgo.Decompressor
 	probe   func(context.Context) error
+	tracer  trace.Tracer // nil when nothing is traced
 }
 
 // NewReader does not connect yet. The role names the client in the log; cacheBytes of 0 means the default.
@@ -55,16 +58,24 @@ func NewReader(cfg Config, log *slog.Logger, role string, cacheBytes int) (*Read
 		cache:   newValueCache(cacheBytes),
 		unpack:  kgo.DefaultDecompressor(),
 		probe:   NewProbe(cl),
+		tracer:  cfg.tracer(),
 	}, nil
 }
 
 // Read returns the value of the record that ref was made from; the caller must not change it. ErrGone says that it can
 // never be had again, and why. Every other error is worth another try; a SetupError once somebody has mended it.
-func (r *Reader) Read(ctx context.Context, ref contract.Reference) ([]byte, error) {
+func (r *Reader) Read(ctx context.Context, ref contract.Reference) (value []byte, err error) {
+	if r.tracer != nil {
+		var span trace.Span
+		ctx, span = r.tracer.Start(ctx, "read "+ref.Topic, trace.WithSpanKind(trace.SpanKindClient), trace.WithAttributes(
+			semconv.MessagingSystemKafka, semconv.MessagingOperationTypeReceive, semconv.MessagingOperationName("read"),
+			semconv.MessagingDestinationName(ref.Topic), semconv.MessagingMessageBodySize(ref.Size),
+		), trace.WithAttributes(placeOf(ref.Partition, ref.Offset)...))
+		defer func() { endSpan(span, err) }()
+	}
 	key := recordKey{ref.TopicID, ref.Partition, ref.Offset}
 	value, ok := r.cache.get(key)
 	if !ok {
-		var err error
 		if value, err = r.fetch(ctx, ref.Topic, key); err != nil {
 			return nil, fmt.Errorf("read record of topic %s, partition %d, offset %d: %w", ref.Topic, ref.Partition, ref.Offset, err)
 		}

@@ -9,6 +9,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/codeendelea/vidflow/internal/contract"
+	"github.com/codeendelea/vidflow/internal/tracing"
 )
 
 // NewVideo is a video to create.
@@ -40,7 +41,7 @@ const KeyLifetime = 24 * time.Hour
 
 // CreateVideo adds the row, its pipeline with both tracks waiting, the intent to run and the idempotency key, all or
 // none. It fails with ErrNoCourse or ErrKeyReused. A repeat with the same key, or without a key but with the same id,
-// creates nothing and answers with what was created first.
+// creates nothing and answers with what was created first. The intent keeps the trace of ctx.
 func (s *Store) CreateVideo(ctx context.Context, n NewVideo) (Created, error) {
 	ctx, cancel := s.bound(ctx)
 	defer cancel()
@@ -130,7 +131,8 @@ func insertVideo(ctx context.Context, tx pgx.Tx, n NewVideo) (bool, error) {
 		return false, err
 	}
 	_, err = tx.Exec(ctx, `
-		insert into pipeline.intents (video_id, kind, next_at) values ($1, 'run', now() + make_interval(secs => $2::float8))`,
-		string(v.ID), n.RunAfter.Seconds())
+		insert into pipeline.intents (video_id, kind, next_at, traceparent)
+		values ($1, 'run', now() + make_interval(secs => $2::float8), nullif($3::text, ''))`,
+		string(v.ID), n.RunAfter.Seconds(), tracing.Traceparent(ctx))
 	return err == nil, err
 }

@@ -7,11 +7,13 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/codeendelea/vidflow/internal/contract"
+	"github.com/codeendelea/vidflow/internal/tracing"
 )
 
 // DeleteVideo removes the row, leaves a tombstone and the intent to clean up in the place of the intent to run, all or
 // none. The caller has cleanupAfter to clean up itself before the relay does. It reports whether there was something to
-// delete: not when it was deleted before. It fails with ErrNoVideo when the video was never known.
+// delete: not when it was deleted before. It fails with ErrNoVideo when the video was never known. The intent keeps the trace
+// of ctx.
 //
 // From then on no claim is granted; those that stand are outwaited (ClaimsUntil) before the transcript is removed.
 func (s *Store) DeleteVideo(ctx context.Context, id contract.VideoID, cleanupAfter time.Duration) (deleted bool, err error) {
@@ -25,7 +27,7 @@ func (s *Store) DeleteVideo(ctx context.Context, id contract.VideoID, cleanupAft
 		b.Queue(trackVideo, string(id))
 		b.Queue(lockPipeline, string(id))
 		b.Queue(`delete from public.videos where id = $1`, string(id))
-		b.Queue(buryVideo, string(id), cleanupAfter.Seconds()).QueryRow(func(row pgx.Row) error { return row.Scan(&deleted) })
+		b.Queue(buryVideo, string(id), cleanupAfter.Seconds(), tracing.Traceparent(ctx)).QueryRow(func(row pgx.Row) error { return row.Scan(&deleted) })
 		var known bool
 		b.Queue(`select exists (select from pipeline.videos where video_id = $1)`, string(id)).
 			QueryRow(func(row pgx.Row) error { return row.Scan(&known) })
@@ -49,8 +51,8 @@ const buryVideo = `
 	), run as (
 		delete from pipeline.intents i using tombstone t where i.video_id = t.video_id and i.kind = 'run'
 	), cleanup as (
-		insert into pipeline.intents (video_id, kind, next_at)
-		select video_id, 'cleanup', clock_timestamp() + make_interval(secs => $2::float8) from tombstone
+		insert into pipeline.intents (video_id, kind, next_at, traceparent)
+		select video_id, 'cleanup', clock_timestamp() + make_interval(secs => $2::float8), nullif($3::text, '') from tombstone
 		on conflict (video_id, kind) do nothing
 	)
 	select exists (select from tombstone)`
@@ -123,6 +125,6 @@ func (s *Store) buryVanished(ctx context.Context, id contract.VideoID) (buried b
 	defer cancel()
 	var b pgx.Batch
 	b.Queue(lockPipeline, string(id))
-	b.Queue(buryVideo, string(id), 0.0).QueryRow(func(row pgx.Row) error { return row.Scan(&buried) })
+	b.Queue(buryVideo, string(id), 0.0, "").QueryRow(func(row pgx.Row) error { return row.Scan(&buried) })
 	return buried, s.pool.SendBatch(ctx, &b).Close()
 }

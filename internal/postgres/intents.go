@@ -28,6 +28,8 @@ type Intent struct {
 	CreatedAt time.Time
 	// Attempts counts how often it was taken in hand, this time included.
 	Attempts int
+	// Traceparent is the trace that it was committed in; empty when there was none.
+	Traceparent string
 }
 
 // DueIntents takes up to limit intents that are due, the longest due first, in hand for the length of the lease: no
@@ -43,13 +45,13 @@ func (s *Store) DueIntents(ctx context.Context, limit int, lease time.Duration) 
 		update pipeline.intents i
 		set next_at = clock_timestamp() + make_interval(secs => $2::float8), attempts = i.attempts + 1
 		from due where i.video_id = due.video_id and i.kind = due.kind
-		returning i.video_id::text, i.kind, i.created_at, i.attempts`, limit, lease.Seconds())
+		returning i.video_id::text, i.kind, i.created_at, i.attempts, coalesce(i.traceparent, '')`, limit, lease.Seconds())
 	if err != nil {
 		return nil, wrap(err, "take intents in hand")
 	}
 	intents, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (Intent, error) {
 		var i Intent
-		err := row.Scan(&i.VideoID, &i.Kind, &i.CreatedAt, &i.Attempts)
+		err := row.Scan(&i.VideoID, &i.Kind, &i.CreatedAt, &i.Attempts, &i.Traceparent)
 		i.CreatedAt = i.CreatedAt.UTC()
 		return i, err
 	})

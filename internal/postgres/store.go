@@ -13,6 +13,8 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/metric"
+	"go.opentelemetry.io/otel/metric/noop"
+	"go.opentelemetry.io/otel/trace"
 
 	"github.com/codeendelea/vidflow/internal/contract"
 )
@@ -32,6 +34,7 @@ type options struct {
 	appName  string
 	meters   metric.MeterProvider
 	process  string
+	traces   trace.TracerProvider
 }
 
 // WithMaxConns bounds the connections that the Store holds. Default: pool_max_conns of the URL, else the larger of 4
@@ -48,6 +51,12 @@ func WithApplicationName(name string) Option { return func(o *options) { o.appNa
 // WithMetrics has the state of the pool of connections measured, with the process as a label. Default: nobody measures it.
 func WithMetrics(meters metric.MeterProvider, process string) Option {
 	return func(o *options) { o.meters, o.process = meters, process }
+}
+
+// WithTraces makes spans of statements that are part of a trace, with their text and without their parameters. Default, and
+// with nil: none.
+func WithTraces(provider trace.TracerProvider) Option {
+	return func(o *options) { o.traces = provider }
 }
 
 const (
@@ -71,6 +80,14 @@ func Open(ctx context.Context, url string, opts ...Option) (*Store, error) {
 	cfg.MaxConnIdleTime = 5 * time.Minute
 	if o.maxConns > 0 {
 		cfg.MaxConns = o.maxConns
+	}
+	if o.traces != nil {
+		cfg.ConnConfig.Tracer = otelpgx.NewTracer(
+			otelpgx.WithTracerProvider(o.traces),
+			otelpgx.WithMeterProvider(noop.NewMeterProvider()),
+			otelpgx.WithDisableConnectionDetailsInAttributes(),
+			otelpgx.WithDisableAcquireTracer(), // one more for each statement, of no length
+		)
 	}
 	pool, err := pgxpool.NewWithConfig(ctx, cfg)
 	if err != nil {

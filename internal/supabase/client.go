@@ -18,6 +18,7 @@ import (
 	"time"
 
 	storage "github.com/supabase-community/storage-go"
+	"go.opentelemetry.io/otel/trace"
 )
 
 // Defaults of Config, and the most that Get reads.
@@ -44,6 +45,8 @@ type Config struct {
 	Timeout time.Duration
 	// MaxConns is how many connections may be open at once; 32 when zero. Further calls wait for one.
 	MaxConns int
+	// Traces makes a span of each request, and sends its trace context along; nil makes none.
+	Traces trace.TracerProvider
 }
 
 // String leaves the key out, as do GoString and LogValue.
@@ -59,7 +62,8 @@ func (c Config) LogValue() slog.Value { return slog.StringValue(c.String()) }
 type Client struct {
 	api       *storage.Client
 	transport *http.Transport
-	base      *url.URL // …/storage/v1
+	send      http.RoundTripper // transport, traced or not
+	base      *url.URL          // …/storage/v1
 	bucket    string
 	key       key
 	timeout   time.Duration
@@ -87,9 +91,11 @@ func New(cfg Config) (*Client, error) {
 	if err := registerSchemes(); err != nil {
 		return nil, err
 	}
+	transport := newTransport(cfg.MaxConns)
 	return &Client{
 		api:       storage.NewClient(base.String(), key.value, nil),
-		transport: newTransport(cfg.MaxConns),
+		transport: transport,
+		send:      traced(transport, cfg.Traces),
 		base:      base,
 		bucket:    cfg.Bucket,
 		key:       key,

@@ -12,6 +12,12 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"go.opentelemetry.io/contrib/instrumentation/net/http/otelhttp"
+	"go.opentelemetry.io/otel/metric/noop"
+	"go.opentelemetry.io/otel/trace"
+
+	"github.com/codeendelea/vidflow/internal/tracing"
 )
 
 // storage-go sends everything through http.DefaultTransport, which keeps two idle connections a host, has no time-outs
@@ -69,11 +75,22 @@ func (c *Client) roundTrip(req *http.Request) (*http.Response, error) {
 	req.Header.Set("User-Agent", "vidflow") // Supabase refuses secret keys from what looks like a browser
 	c.key.authorize(req.Header)
 
-	res, err := c.transport.RoundTrip(req)
+	res, err := c.send.RoundTrip(req)
 	if err != nil || res.StatusCode/100 == 2 {
 		return res, err
 	}
 	return refuse(res), nil
+}
+
+func traced(transport http.RoundTripper, traces trace.TracerProvider) http.RoundTripper {
+	if traces == nil {
+		return transport
+	}
+	return otelhttp.NewTransport(transport,
+		otelhttp.WithTracerProvider(traces),
+		otelhttp.WithMeterProvider(noop.NewMeterProvider()),
+		otelhttp.WithPropagators(tracing.Propagator{}),
+	)
 }
 
 // refusal is the body of an answer other than success, read already: storage-go closes none of these and keeps nothing

@@ -11,7 +11,6 @@ import (
 	"go.opentelemetry.io/otel/metric"
 	sdkmetric "go.opentelemetry.io/otel/sdk/metric"
 	"go.opentelemetry.io/otel/trace"
-	tracenoop "go.opentelemetry.io/otel/trace/noop"
 )
 
 // Instruments are what a process is observed by. They are made once and handed down to whatever it opens.
@@ -22,7 +21,7 @@ type Instruments struct {
 	Metrics prometheus.Registerer
 	// Meters is for libraries that speak OpenTelemetry; what they count shows among Metrics.
 	Meters metric.MeterProvider
-	// Traces makes spans. When no exporter is configured it makes none, and costs nothing.
+	// Traces makes spans; nil when no exporter is configured, and then nobody makes any.
 	Traces trace.TracerProvider
 }
 
@@ -69,5 +68,5 @@ func NewInstruments(metrics prometheus.Registerer) (Instruments, func(context.Co
 		return Instruments{}, nil, fmt.Errorf("register the metrics of libraries: %w", err)
 	}
 	meters := sdkmetric.NewMeterProvider(sdkmetric.WithReader(exporter), sdkmetric.WithView(view))
-	return Instruments{Metrics: metrics, Meters: meters, Traces: tracenoop.NewTracerProvider()}, meters.Shutdown, nil
+	return Instruments{Metrics: metrics, Meters: meters}, meters.Shutdown, nil
 }

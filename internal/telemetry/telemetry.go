@@ -1,11 +1,12 @@
 // Package telemetry sets up what a process says about itself: the structured log, on the console and in files, metrics and
 // traces.
 //
-// It imports none of vidflow's other packages and keeps no global state: the logger is handed down. What is logged, and
+// It imports none of vidflow's other packages but tracing, and keeps no global state: the logger is handed down. What is logged, and
 // with which keys, is the business of who logs.
 package telemetry
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -15,6 +16,7 @@ import (
 
 	"github.com/lmittmann/tint"
 	"github.com/mattn/go-isatty"
+	"go.opentelemetry.io/otel/trace"
 	"gopkg.in/natefinch/lumberjack.v2"
 )
 
@@ -70,7 +72,7 @@ func Open(o Options) (*slog.Logger, io.Closer, error) {
 			slog.NewJSONHandler(failures, o.handler(max(o.Level, slog.LevelError))),
 		)
 	}
-	return slog.New(slog.NewMultiHandler(handlers...)), files, nil
+	return slog.New(traced{slog.NewMultiHandler(handlers...)}), files, nil
 }
 
 func (o Options) console() slog.Handler {
@@ -151,3 +153,21 @@ func (c closers) Close() error {
 	}
 	return errors.Join(errs...)
 }
+
+// traced adds the id of the trace that a record was logged in, if there is one.
+type traced struct{ slog.Handler }
+
+// Handle implements slog.Handler.
+func (t traced) Handle(ctx context.Context, r slog.Record) error {
+	if sc := trace.SpanContextFromContext(ctx); sc.IsValid() {
+		r = r.Clone()
+		r.AddAttrs(slog.String("trace_id", sc.TraceID().String()))
+	}
+	return t.Handler.Handle(ctx, r)
+}
+
+// WithAttrs implements slog.Handler.
+func (t traced) WithAttrs(attrs []slog.Attr) slog.Handler { return traced{t.Handler.WithAttrs(attrs)} }
+
+// WithGroup implements slog.Handler.
+func (t traced) WithGroup(name string) slog.Handler { return traced{t.Handler.WithGroup(name)} }
