@@ -164,7 +164,8 @@ func (s *Starter) operations(r chi.Router) huma.API {
 		Tags: []string{"pipeline"}, Summary: "Follow the videos of a course",
 		Description: "Server-sent events, a message for each video: the present state of all, newest video first, then an event " +
 			"complete, then each later state, new videos included. An event deleted names a video that is no longer there. When " +
-			"EventSource reconnects within a day, what changed since comes first in the place of all. A message may be repeated.",
+			"EventSource reconnects within a day, what changed since comes first in the place of all, and the data of complete " +
+			"says which: {\"all\": true} or false. A message may be repeated.",
 	}), s.courseEvents)
 
 	huma.Register(api, op(huma.Operation{

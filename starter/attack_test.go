@@ -71,6 +71,8 @@ func TestAttacks(t *testing.T) {
 		{http.MethodPost, "/api/courses/{course}/videos", body()},
 		{http.MethodGet, "/api/courses/{course}/pipeline", nil},
 		{http.MethodGet, "/api/videos/{video}/pipeline", nil},
+		{http.MethodGet, "/api/courses/{course}/events", nil},
+		{http.MethodGet, "/api/videos/{video}/events", nil},
 		{http.MethodPut, "/api/videos/{video}/transcription", transcript},
 		{http.MethodPost, "/api/videos/{video}/transcription/retry", nil},
 		{http.MethodDelete, "/api/videos/{video}", nil},

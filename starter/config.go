@@ -18,6 +18,7 @@ const (
 	defaultRelayWorkers    = 16
 	defaultTerminateAfter  = time.Minute
 	defaultHouseInterval   = time.Minute
+	defaultLookInterval    = 30 * time.Second
 	defaultRetryTimeout    = 5 * time.Second
 	defaultPublishTimeout  = 10 * time.Second
 
@@ -76,6 +77,10 @@ type Config struct {
 	// TerminateAfter is how long the run of a deleted video has to end by itself. Default one minute.
 	TerminateAfter time.Duration
 
+	// LookInterval is how often it is made sure, while somebody listens to events, that they still may, and that nothing
+	// was missed: what the API server changes by itself, nobody announces. Default 30 s.
+	LookInterval time.Duration
+
 	// ShutdownTimeout bounds how long requests in hand may take to end. Default 25 s.
 	ShutdownTimeout time.Duration
 
@@ -95,6 +100,7 @@ func (c Config) withDefaults() Config {
 	setDefault(&c.RelayInterval, defaultRelayInterval)
 	setDefault(&c.RelayWorkers, defaultRelayWorkers)
 	setDefault(&c.HouseInterval, defaultHouseInterval)
+	setDefault(&c.LookInterval, defaultLookInterval)
 	setDefault(&c.TerminateAfter, defaultTerminateAfter)
 	setDefault(&c.ShutdownTimeout, defaultShutdownTimeout)
 	return c

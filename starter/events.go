@@ -21,9 +21,6 @@ import (
 const (
 	// pollInterval is how often changes are looked for where the database cannot say them by itself.
 	pollInterval = time.Second
-	// lookInterval is how often it is made sure that listeners still may listen, and that nothing was missed: what the
-	// API server changes by itself, nobody announces.
-	lookInterval = 30 * time.Second
 	// readBatch is how many videos one query reads.
 	readBatch = 200
 	// Pauses between attempts to listen to the database, doubled from the first up to the longest; polled meanwhile.
@@ -61,6 +58,8 @@ type Events struct {
 	source Notifications // nil: polled
 	log    *slog.Logger
 
+	lookInterval time.Duration
+
 	listening *prometheus.GaugeVec // by kind
 	mode      *prometheus.GaugeVec
 
@@ -69,6 +68,7 @@ type Events struct {
 
 	mu       sync.Mutex
 	closed   bool
+	open     int // streams
 	videos   map[contract.VideoID]*topic
 	courses  map[string]*topic
 	dirty    map[contract.VideoID]struct{} // to be read
@@ -111,9 +111,9 @@ type listener struct {
 	pending map[contract.VideoID]*frame // the newest of each video that is not yet sent; bounded by the number of videos
 }
 
-func newEvents(store EventStore, source Notifications, log *slog.Logger) *Events {
+func newEvents(store EventStore, source Notifications, lookInterval time.Duration, log *slog.Logger) *Events {
 	e := &Events{
-		store: store, source: source, log: log,
+		store: store, source: source, lookInterval: lookInterval, log: log,
 		listening: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "vidflow_starter_event_listeners", Help: "Streams of events that are open.",
 		}, []string{"kind"}),
@@ -149,6 +149,13 @@ func (e *Events) stop() {
 	}
 }
 
+// full reports whether there are as many streams as there may be.
+func (e *Events) full() bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.open >= maxListeners
+}
+
 // listenVideo has a listener told of a video: of its present state first. The function that is returned ends that.
 func (e *Events) listenVideo(l *listener) (leave func()) {
 	e.mu.Lock()
@@ -159,7 +166,7 @@ func (e *Events) listenVideo(l *listener) (leave func()) {
 		e.videos[l.video] = t
 	}
 	t.listeners[l] = struct{}{}
-	e.listening.WithLabelValues("video").Inc()
+	e.count("video", 1)
 	if t.latest != nil {
 		l.tell(t.latest)
 	} else {
@@ -169,7 +176,7 @@ func (e *Events) listenVideo(l *listener) (leave func()) {
 	return sync.OnceFunc(func() {
 		e.mu.Lock()
 		defer e.mu.Unlock()
-		e.listening.WithLabelValues("video").Dec()
+		e.count("video", -1)
 		if delete(t.listeners, l); len(t.listeners) == 0 {
 			delete(e.videos, l.video)
 		}
@@ -189,15 +196,35 @@ func (e *Events) listenCourse(l *listener) (ready <-chan struct{}, leave func())
 		e.wake()
 	}
 	t.listeners[l] = struct{}{}
-	e.listening.WithLabelValues("course").Inc()
+	e.count("course", 1)
 	return t.ready, sync.OnceFunc(func() {
 		e.mu.Lock()
 		defer e.mu.Unlock()
-		e.listening.WithLabelValues("course").Dec()
+		e.count("course", -1)
 		if delete(t.listeners, l); len(t.listeners) == 0 {
 			delete(e.courses, l.course)
 		}
 	})
+}
+
+// saw notes that a listener of a course was sent a video that it read itself. One that nobody announced may be there and
+// gone between two looks, and then the listener would never be told.
+func (e *Events) saw(course string, id contract.VideoID) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	t := e.courses[course]
+	if t == nil {
+		return
+	}
+	if _, known := t.known[id]; !known {
+		t.known[id] = postgres.Mark{} // another than any: the next look has it read
+	}
+}
+
+// count is to be called under the lock.
+func (e *Events) count(kind string, n int) {
+	e.open += n
+	e.listening.WithLabelValues(kind).Add(float64(n))
 }
 
 // take is what a listener is to be sent now, in the order of the changes.
@@ -360,7 +387,7 @@ func (e *Events) topics() (videos []contract.VideoID, courses []string) {
 
 // serve reads what changed and tells the listeners: one query at a time.
 func (e *Events) serve(ctx context.Context) {
-	look := time.NewTimer(jitter(lookInterval))
+	look := time.NewTimer(jitter(e.lookInterval))
 	defer look.Stop()
 	failed := false
 	for {
@@ -386,7 +413,7 @@ func (e *Events) serve(ctx context.Context) {
 			return
 		case <-e.work:
 		case <-look.C:
-			look.Reset(jitter(lookInterval))
+			look.Reset(jitter(e.lookInterval))
 			e.lookSoon()
 		}
 	}

@@ -74,7 +74,7 @@ func New(deps Deps, cfg Config, log *slog.Logger) (*Starter, error) {
 		cancel()
 		return nil, err
 	}
-	m, events := newMetrics(deps.Store), newEvents(deps.Store, deps.Notifications, log)
+	m, events := newMetrics(deps.Store), newEvents(deps.Store, deps.Notifications, cfg.LookInterval, log)
 	if err := m.register(cfg.Metrics, events.listening, events.mode); err != nil {
 		cancel()
 		return nil, err

@@ -53,6 +53,10 @@ func (s *Starter) videoEvents(_ context.Context, in *videoEventsInput) (*huma.St
 			s.refuseStream(hc, err, in.LastEventID)
 			return
 		}
+		if s.events.full() {
+			s.refuseStream(hc, tooManyStreams(), in.LastEventID)
+			return
+		}
 		out, ok := s.open(hc)
 		if !ok {
 			return
@@ -68,6 +72,11 @@ func (s *Starter) videoEvents(_ context.Context, in *videoEventsInput) (*huma.St
 			return true, out.event("", revisionID(f.revision), f.data)
 		})
 	}}, nil
+}
+
+func tooManyStreams() *Problem {
+	return problem(http.StatusServiceUnavailable, "too_many_streams",
+		"Too many streams of events are open here. Please try again shortly.").retryAfter(retryAfterOutage)
 }
 
 func revisionID(revision int64) string { return strconv.FormatInt(revision, 10) }
@@ -90,6 +99,10 @@ func (s *Starter) courseEvents(_ context.Context, in *courseEventsInput) (*huma.
 			s.open(hc)
 			return
 		}
+		if s.events.full() {
+			s.refuseStream(hc, tooManyStreams(), in.LastEventID)
+			return
+		}
 		l := s.listener(ctx)
 		l.course = course
 		ready, leave := s.events.listenCourse(l)
@@ -107,14 +120,17 @@ func (s *Starter) courseEvents(_ context.Context, in *courseEventsInput) (*huma.
 		if !ok {
 			return
 		}
-		told := courseTeller{out: out, sent: map[contract.VideoID]int64{}}
-		if since, resumed := parseTimeID(in.LastEventID, now); resumed {
+		told := courseTeller{
+			out: out, saw: func(id contract.VideoID) { s.events.saw(course, id) }, sent: map[contract.VideoID]int64{},
+		}
+		since, resumed := parseTimeID(in.LastEventID, now)
+		if resumed {
 			err = s.tellChanges(ctx, course, since, &told)
 		} else {
 			err = s.tellCourse(ctx, course, &told)
 		}
 		if err == nil {
-			err = out.event(eventComplete, timeID(now), []byte(`{}`))
+			err = out.event(eventComplete, timeID(now), fmt.Appendf(nil, `{"all":%t}`, !resumed))
 		}
 		if err != nil {
 			if p := (*Problem)(nil); errors.As(err, &p) {
@@ -146,6 +162,7 @@ func parseTimeID(id string, now time.Time) (time.Time, bool) {
 // courseTeller sends the videos of a course to one listener.
 type courseTeller struct {
 	out *sse
+	saw func(contract.VideoID)
 	// sent are the revisions that the listener was sent at the start, and since the batch that had begun by then: what
 	// was read by then may be older.
 	sent  map[contract.VideoID]int64
@@ -172,6 +189,8 @@ func (c *courseTeller) first(f *frame, id string) error {
 	name := ""
 	if f.gone {
 		name = eventDeleted
+	} else {
+		c.saw(f.id)
 	}
 	return c.out.event(name, id, f.data)
 }

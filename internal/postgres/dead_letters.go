@@ -207,6 +207,22 @@ const (
 			returning d.video_id
 		)` + raiseRevision
 
+	// sweepLetters locks the videos in the order of lockVideos.
+	sweepLetters = `
+		with old as (
+			select origin, video_id from pipeline.dead_letters
+			where died_at < now() - make_interval(secs => $2::float8)
+			limit $1::int for update skip locked
+		), swept as (
+			delete from pipeline.dead_letters where origin in (select origin from old) returning video_id
+		), locked as (
+			select video_id from pipeline.videos where video_id in (select video_id from old) order by video_id for update
+		), raised as (
+			update pipeline.videos set revision = revision + 1
+			where video_id in (select video_id from locked) and deleted_at is null
+		)
+		select count(*) from swept`
+
 	// raiseRevision has the trigger raise it: once, whatever this says.
 	raiseRevision = `
 		update pipeline.videos v set revision = v.revision + 1

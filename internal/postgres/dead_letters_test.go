@@ -204,4 +204,7 @@ func TestSweep_dead_letters(t *testing.T) {
 			t.Errorf("swept %d, want %d", got, want)
 		}
 	}
+	if l := load(t, db, id); l.DeadLetters.Count != 1 || l.Pipeline.Revision != 3 {
+		t.Errorf("%d dead letters, revision %d; want 1, and 3", l.DeadLetters.Count, l.Pipeline.Revision)
+	}
 }
