@@ -86,11 +86,20 @@ func (s *Starter) retry(ctx context.Context, in *retryInput) (*retryOutput, erro
 func (s *Starter) askAgain(ctx context.Context, v contract.Video, retry workflows.Retry) (workflows.Retried, error) {
 	ctx, cancel := context.WithTimeout(ctx, s.cfg.RetryTimeout)
 	defer cancel()
-	start := s.temporal.NewWithStartWorkflowOperation(startOptions(v), workflows.VideoWorkflow,
+	return sendRetry(ctx, s.temporal, v, retry, "")
+}
+
+// sendRetry hands a retry to the video's run, starts one when there is none, and waits for the answer. Two with the same
+// update id in the same run are one; an empty one is made up.
+func sendRetry(
+	ctx context.Context, temporal Temporal, v contract.Video, retry workflows.Retry, updateID string,
+) (workflows.Retried, error) {
+	start := temporal.NewWithStartWorkflowOperation(startOptions(v), workflows.VideoWorkflow,
 		workflows.VideoInput{VideoID: v.ID.String()})
-	update, err := s.temporal.UpdateWithStartWorkflow(ctx, client.UpdateWithStartWorkflowOptions{
+	update, err := temporal.UpdateWithStartWorkflow(ctx, client.UpdateWithStartWorkflowOptions{
 		StartWorkflowOperation: start,
 		UpdateOptions: client.UpdateWorkflowOptions{
+			UpdateID:     updateID,
 			WorkflowID:   workflows.WorkflowID(v.ID),
 			UpdateName:   workflows.UpdateRetry,
 			Args:         []any{retry},

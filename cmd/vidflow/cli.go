@@ -26,6 +26,7 @@ type grammar struct {
 	Status      statusCmd  `cmd:"" group:"On call:" help:"Show how the pipeline is doing, or where one video is, and what to do next."`
 	Dlq         dlqCmd     `cmd:"" group:"Dead letters, the results that could not be understood:" help:"List, show and send back dead letters."`
 	Kafka       kafkaCmd   `cmd:"" group:"Kafka:" help:"Check brokers and permissions, send a test video, read and write topics."`
+	Adopt       adoptCmd   `cmd:"" group:"Runs:" help:"See to it that videos that are not finished have a run, or are asked for again."`
 	Replay      replayCmd  `cmd:"" group:"Runs:" help:"Find the runs that this version of the workflow could not go on with: the check before a deploy."`
 }
 

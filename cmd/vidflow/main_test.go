@@ -92,6 +92,7 @@ func TestHelp(t *testing.T) {
 		"kafka-tail":     {"kafka", "tail", "--help"},
 		"kafka-produce":  {"kafka", "produce", "--help"},
 		"status":         {"status", "--help"},
+		"adopt":          {"adopt", "--help"},
 		"replay":         {"replay", "--help"},
 	} {
 		t.Run(name, func(t *testing.T) {

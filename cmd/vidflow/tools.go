@@ -36,7 +36,7 @@ func (g *grammar) tools() []*toolFlags {
 	return []*toolFlags{
 		&g.Dlq.List.toolFlags, &g.Dlq.Show.toolFlags, &g.Dlq.Redrive.toolFlags,
 		&g.Kafka.Check.toolFlags, &g.Kafka.SendTestVideo.toolFlags, &g.Kafka.Tail.toolFlags, &g.Kafka.Produce.toolFlags,
-		&g.Status.toolFlags, &g.Replay.toolFlags,
+		&g.Status.toolFlags, &g.Adopt.toolFlags, &g.Replay.toolFlags,
 	}
 }
 
