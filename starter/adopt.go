@@ -11,6 +11,7 @@ import (
 	enumspb "go.temporal.io/api/enums/v1"
 	"go.temporal.io/api/serviceerror"
 	"go.temporal.io/api/workflowservice/v1"
+	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/temporal"
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/time/rate"
@@ -314,7 +315,12 @@ func (w *adopting) call(do func(context.Context) error) error {
 	ctx, cancel := context.WithTimeout(w.inHand, adoptTimeout)
 	defer cancel()
 	err := do(ctx)
-	if err != nil && ctx.Err() != nil {
+	var (
+		late   *serviceerror.DeadlineExceeded
+		update *client.WorkflowUpdateServiceTimeoutOrCanceledError
+	)
+	// The server and the SDK keep the time too, and are now and then the first to say that it has run out.
+	if err != nil && (ctx.Err() != nil || errors.Is(err, context.DeadlineExceeded) || errors.As(err, &late) || errors.As(err, &update)) {
 		return &lateError{err}
 	}
 	return err
