@@ -336,12 +336,12 @@ func (w *adopting) away(err error, began time.Time) error {
 	)
 	switch {
 	case errors.As(err, &store):
-		return fmt.Errorf("Postgres: %w", err)
+		return &awayError{"Postgres", err}
 	case errors.As(err, &exhausted) && (exhausted.Cause == enumspb.RESOURCE_EXHAUSTED_CAUSE_BUSY_WORKFLOW ||
 		exhausted.Cause == enumspb.RESOURCE_EXHAUSTED_CAUSE_CONCURRENT_LIMIT):
 		return nil // a limit of this one run
 	case errors.As(err, &unavailable), errors.As(err, &exhausted):
-		return fmt.Errorf("Temporal: %w", err)
+		return &awayError{"Temporal", err}
 	case errors.As(err, &late):
 		return w.whoIsLate(err, began)
 	default:
@@ -357,7 +357,7 @@ func (w *adopting) whoIsLate(err error, began time.Time) error {
 		return err
 	})
 	if asked != nil {
-		return fmt.Errorf("Temporal: %w", asked)
+		return &awayError{"Temporal", asked}
 	}
 	for _, p := range queue.GetPollers() {
 		if p.GetLastAccessTime().AsTime().After(began) {
@@ -382,6 +382,15 @@ func hopeless(err error) bool {
 type storeError struct{ error }
 
 func (e *storeError) Unwrap() error { return e.error }
+
+// awayError says who is away.
+type awayError struct {
+	who string
+	err error
+}
+
+func (e *awayError) Error() string { return e.who + ": " + e.err.Error() }
+func (e *awayError) Unwrap() error { return e.err }
 
 // lateError is that of a call whose time ran out.
 type lateError struct{ error }
