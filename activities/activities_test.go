@@ -330,7 +330,8 @@ func TestStoreTranscript(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			f := setup(t, activities.Config{})
+			seen := new(observed)
+			f := setup(t, activities.Config{Observer: seen})
 			if tc.prepare != nil {
 				tc.prepare(f)
 			}
@@ -345,6 +346,12 @@ func TestStoreTranscript(t *testing.T) {
 			var app *temporal.ApplicationError
 			if final := errors.As(err, &app) && app.NonRetryable(); final != tc.final {
 				t.Errorf("got a final error: %t, want %t (%v)", final, tc.final, err)
+			}
+			want := activities.Try{
+				Track: contract.TranscriptionTrack, VideoID: f.id, RecordTime: in.Result.Position.Time, Outcome: tc.outcome, Refused: tc.final,
+			}
+			if diff := cmp.Diff(want, seen.last()); diff != "" {
+				t.Errorf("the observer is told (-want +got):\n%s", diff)
 			}
 			f.mu.Lock()
 			uploads := f.uploads

@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -108,6 +109,21 @@ func TestServers_migrate(t *testing.T) {
 	}
 	if status, readiness := all.probe("/readyz"); status != http.StatusOK || readiness.Status != process.StatusReady {
 		t.Errorf("/readyz: got %d %+v, want 200 and ready", status, readiness)
+	}
+	// Three processes on one page, each with its own clients.
+	metrics := all.metrics()
+	for _, want := range []string{
+		`temporal_request_total{.*process="worker"`, `temporal_request_total{.*process="starter"`,
+		`temporal_request_total{.*process="kafkabridge"`, `temporal_request_latency_seconds_bucket{.*le="0.005"`,
+		`pgxpool_max_connections{process="worker"}`, `pgxpool_max_connections{process="starter"}`,
+		`kafka_connects_total{client="worker/producer"`, `kafka_connects_total{client="worker/reader"`,
+		`kafka_connects_total{client="starter/producer"`, `kafka_connects_total{client="starter/dead_letters"`,
+		`kafka_connects_total{client="bridge/update_transcribe"`, `kafka_connects_total{client="bridge/dead_letters"`,
+		`vidflow_worker_results_total{`, `vidflow_pipeline_waiting_videos{`, `vidflow_bridge_partitions{`,
+	} {
+		if !regexp.MustCompile("(?m)^" + want).MatchString(metrics) {
+			t.Errorf("/metrics has no %s", want)
+		}
 	}
 	all.stop()
 	if code := all.code(); code != exitOK {
