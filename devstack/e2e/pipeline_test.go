@@ -98,6 +98,7 @@ func newPipeline(t *testing.T, settings ...envfile.Var) *pipeline {
 	secret := need(t, "JWT_SECRET")
 	p.env = envfile.Vars{
 		{Name: "DATABASE_URL", Value: p.db.URL},
+		{Name: "DATABASE_LISTEN_URL", Value: p.db.DirectURL},
 		{Name: "TEMPORAL_ADDRESS", Value: need(t, "TEMPORAL_ADDRESS")},
 		{Name: "TEMPORAL_NAMESPACE", Value: p.namespace.Name},
 		{Name: "KAFKA_PRODUCE_TOPIC", Value: p.topics.ask},
