@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -22,6 +23,7 @@ import (
 type statusCmd struct {
 	Video     *string `arg:"" optional:"" help:"Id of a video: where that one is, what it waits for and what to do."`
 	Watch     every   `placeholder:"2s" help:"Look again every two seconds, or as often as --watch=10s says, until Ctrl-C."`
+	API       string  `name:"api" placeholder:"URL" help:"Ask also whether the API answers there ($$VIDFLOW_API)."`
 	JSON      bool    `name:"json" help:"Write a JSON object; with --watch one on each line."`
 	toolFlags `embed:""`
 }
@@ -85,6 +87,7 @@ func (c *statusCmd) run(ctx context.Context, t *toolbox) error {
 	if err != nil {
 		return err
 	}
+	sources.API = cmp.Or(c.API, t.env["VIDFLOW_API"])
 	look := func(ctx context.Context, w io.Writer) (int, error) {
 		var found interface {
 			Print(w io.Writer, color bool) error

@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"net/http"
+	"strings"
 	"sync"
 	"time"
 
@@ -38,6 +40,9 @@ type Sources struct {
 	Deadlines                              postgres.Deadlines
 	MaxAsks                                int
 
+	// API is the address of the API, to ask whether it answers; may be empty.
+	API string
+
 	// Redact takes secrets out of what libraries say.
 	Redact func(string) string
 	Log    *slog.Logger
@@ -51,6 +56,8 @@ func Gather(ctx context.Context, s Sources) Report {
 	wg.Go(func() { r.Worker = within(ctx, s.worker, func(e string) Worker { return Worker{Error: e} }) })
 	wg.Go(func() { r.Temporal = within(ctx, s.temporal, func(e string) Temporal { return Temporal{Error: e} }) })
 	wg.Go(func() { r.Starter = within(ctx, s.starter, func(e string) Starter { return Starter{Error: e} }) })
+	var apiError string
+	wg.Go(func() { apiError = within(ctx, s.api, func(e string) string { return e }) })
 	wg.Go(func() { r.Postgres = within(ctx, s.postgres, func(e string) Postgres { return Postgres{Error: e} }) })
 	wg.Go(func() { r.Storage = within(ctx, s.storage, func(e string) Storage { return Storage{Error: e} }) })
 	wg.Go(func() { r.Kafka = within(ctx, s.kafka, func(e string) Kafka { return Kafka{Error: e} }) })
@@ -58,6 +65,7 @@ func Gather(ctx context.Context, s Sources) Report {
 	wg.Go(func() { o = within(ctx, s.overview, func(e string) overview { return overview{err: e} }) })
 	wg.Wait()
 	r.Worker.TaskQueue = taskQueue
+	r.Starter.API, r.Starter.APIError = s.API, apiError
 	r.Temporal.Address, r.Temporal.Namespace = s.TemporalAddress, s.Namespace
 	r.Storage.URL, r.Storage.Bucket = s.StorageURL, supabase.DefaultBucket
 	r.Outbox, r.Videos, r.DeadLetters = o.outbox(), o.videos(), o.deadLetters()
@@ -104,6 +112,26 @@ func list[T any](l *[]T) {
 
 // maxErrorBytes is how much of an error is kept.
 const maxErrorBytes = 600
+
+// api asks for the API's own sign of life, if its address is known; the answer is what is wrong.
+func (s Sources) api(ctx context.Context) string {
+	if s.API == "" {
+		return ""
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, strings.TrimSuffix(s.API, "/")+"/api/health", nil)
+	if err != nil {
+		return s.text(err)
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return s.text(err)
+	}
+	_ = resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		return "it answers " + resp.Status
+	}
+	return ""
+}
 
 func (s Sources) storage(ctx context.Context) Storage {
 	return Storage{Error: s.text(s.Storage.Check(ctx))}

@@ -94,15 +94,13 @@ func (v *verdict) processes(r Report) {
 			v.group(g, i < 2)
 		}
 	}
+	const mend = "start vidflow starter; where one runs: vidflow probe starter"
+	st := r.Starter
 	switch {
-	case r.Starter.Error != "", len(r.Starter.Sessions) > 0 && !stale(r.Starter.Sessions):
-	case r.Starter.Pooled:
-		if len(r.Starter.Sessions) == 0 {
-			v.add(Unknown, "vidflow probe starter, on its machine", "It cannot be told whether a starter runs: a pooler hides who is connected.")
-		}
-	default:
-		v.add(Broken, "start vidflow starter; where one runs: vidflow probe starter",
-			"No starter is connected to Postgres: the API is away, and created videos get no run.")
+	case st.APIError != "":
+		v.add(Broken, mend, "The API at %s does not answer.", st.API)
+	case st.API == "" && st.Error == "" && !st.Pooled && stale(st.Sessions):
+		v.add(Broken, mend, "No starter is connected to Postgres: the API is away, and created videos get no run.")
 	}
 }
 

@@ -208,7 +208,7 @@ func (s *screen) processes(r Report) {
 			s.row(title, "%-48s %s", cut(p.Identity, 48), seen)
 		}
 		s.bridge(r.Kafka)
-		s.starter(r.Starter)
+		s.starter(r.Starter, r.Kafka)
 	})
 }
 
@@ -247,22 +247,34 @@ func join(parts ...string) string {
 	return strings.Join(all, ": ")
 }
 
-func (s *screen) starter(st Starter) {
+func (s *screen) starter(st Starter, k Kafka) {
+	title := "starter"
 	switch {
-	case st.Error != "":
-		s.failed("starter", "cannot be told: Postgres does not answer")
+	case st.APIError != "":
+		s.failed(title, "the API at "+st.API+" does not answer: "+st.APIError)
+		title = ""
+	case st.API != "":
+		s.row(title, "the API at %s answers", st.API)
+		title = ""
+	}
+	switch {
+	case st.Error != "" && title != "":
+		s.failed(title, "cannot be told: Postgres does not answer")
+	case st.Pooled && len(k.Groups) > 2 && len(k.Groups[2].Members) > 0:
+		s.row(title, "%s of group %s", plural(int64(len(k.Groups[2].Members)), "member"), k.Groups[2].Name)
+	case st.Pooled && title != "":
+		s.row(title, "cannot be told: a pooler hides who is connected (--api asks the API)")
+	case st.Error == "" && !st.Pooled && len(st.Sessions) == 0:
+		s.row(title, "none is connected to Postgres")
+	}
+	if st.Pooled {
 		return
-	case len(st.Sessions) == 0 && st.Pooled:
-		s.row("starter", "cannot be told: a pooler hides who is connected")
-	case len(st.Sessions) == 0:
-		s.row("starter", "none is connected to Postgres")
 	}
 	for i, session := range st.Sessions {
 		if i == most {
 			s.row("", "… and %d more", len(st.Sessions)-most)
 			break
 		}
-		title := map[bool]string{true: "starter"}[i == 0]
 		at, active := session.Address, ""
 		if at == "" {
 			at = "an address that the database does not tell"
@@ -270,10 +282,8 @@ func (s *screen) starter(st Starter) {
 		if session.AgeSeconds != nil {
 			active = ", active " + ago(*session.AgeSeconds) + " ago"
 		}
-		if st.Pooled {
-			active += " (through a pooler: perhaps of others)"
-		}
 		s.row(title, "%s from %s%s", plural(int64(session.Connections), "connection"), at, active)
+		title = ""
 	}
 }
 

@@ -68,12 +68,15 @@ type Poller struct {
 	Silent bool `json:"silent"`
 }
 
-// Starter is who is connected to the database under the starter's name.
+// Starter is who is connected to the database under the starter's name, and whether the API answers.
 type Starter struct {
 	Error    string    `json:"error,omitempty"`
 	Sessions []Session `json:"sessions"`
-	// Pooled says that a pooler is in between, which hides who is there.
+	// Pooled says that a pooler is in between: it lends its connections to everybody, so that they say nothing.
 	Pooled bool `json:"pooled"`
+	// API is its address, if it was given, and APIError why it does not answer.
+	API      string `json:"api,omitempty"`
+	APIError string `json:"api_error,omitempty"`
 }
 
 // Session is what comes from one address.

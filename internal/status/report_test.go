@@ -99,7 +99,8 @@ func down() Report {
 	r.Postgres.Error = "reach the database: failed to connect to `user=vidflow database=postgres`: 10.0.0.9:5432 (db): dial error: dial tcp " +
 		"10.0.0.9:5432: connect: connection refused and then more of the same until two lines are not enough for all of what it says, as it happens"
 	o := overview{err: r.Postgres.Error}
-	r.Outbox, r.Videos, r.DeadLetters, r.Starter = o.outbox(), o.videos(), o.deadLetters(), Starter{Error: r.Postgres.Error}
+	r.Outbox, r.Videos, r.DeadLetters = o.outbox(), o.videos(), o.deadLetters()
+	r.Starter = Starter{Error: r.Postgres.Error, API: "http://localhost:8000", APIError: "connection refused"}
 	r.Kafka.Error = "reach a Kafka broker: unable to dial: dial tcp 10.0.0.3:9093: connect: connection refused"
 	r.Storage = Storage{URL: "https://abcd.supabase.co", Bucket: "captions", Error: "check: dial tcp 10.0.0.4:443: connect: connection refused"}
 	return judged(r)
@@ -173,7 +174,9 @@ func TestJudge(t *testing.T) {
 		"no starter":                        {func(r *Report) { r.Starter.Sessions = nil }, Broken, "No starter is connected"},
 		"a starter that does nothing":       {func(r *Report) { r.Starter.Sessions[0].AgeSeconds = number(61) }, Broken, "No starter is connected"},
 		"a starter of another login":        {func(r *Report) { r.Starter.Sessions[0].AgeSeconds = nil }, OK, ""},
-		"a pooler":                          {func(r *Report) { r.Starter.Sessions, r.Starter.Pooled = nil, true }, Unknown, "It cannot be told whether a starter runs"},
+		"a pooler":                          {func(r *Report) { r.Starter.Sessions, r.Starter.Pooled = nil, true }, OK, ""},
+		"an API that answers":               {func(r *Report) { r.Starter.Sessions, r.Starter.API = nil, "http://api" }, OK, ""},
+		"an API that does not answer":       {func(r *Report) { r.Starter.API, r.Starter.APIError = "http://api", "x" }, Broken, "The API at http://api does not answer."},
 		"a short lag":                       {func(r *Report) { r.Kafka.Groups[0].Lag, r.Kafka.Groups[0].LagSeconds = 9, number(59) }, OK, ""},
 		"a long lag":                        {func(r *Report) { r.Kafka.Groups[0].Lag, r.Kafka.Groups[0].LagSeconds = 9, number(61) }, Degraded, "9 records of update_transcribe are unread"},
 		"a backlog":                         {func(r *Report) { r.Worker.Backlog, r.Worker.BacklogSeconds = 1, 61 }, Degraded, "1 task wait"},
