@@ -44,6 +44,7 @@ func TestOutage(t *testing.T) {
 	}
 
 	created := []contract.VideoID{p.create(length), p.create(length), p.create(length)}
+	p.saysWhatIsAway(created[0])
 	for _, id := range created {
 		v, err := p.places.API.Pipeline(ctx, id)
 		if err != nil {
