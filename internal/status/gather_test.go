@@ -7,6 +7,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -89,14 +90,15 @@ func (r *rig) client(brokers []string, opts ...kgo.Opt) *kgo.Client {
 }
 
 // start has somebody poll, consume and be connected as the three processes are.
-func (r *rig) start() {
+func (r *rig) start() (stopWorker func()) {
 	r.t.Helper()
 	polling := sdk.New(r.namespace.Client, workflows.TaskQueue, sdk.Options{Identity: "the worker"})
 	worker.Register(polling, nil)
 	if err := polling.Start(); err != nil {
 		r.t.Fatal(err)
 	}
-	r.t.Cleanup(polling.Stop)
+	stopWorker = sync.OnceFunc(polling.Stop)
+	r.t.Cleanup(stopWorker)
 	for group, topics := range map[string][]string{
 		"transcription": {transcripts}, "compression": {compressions},
 		"letters": {transcripts + contract.DeadLetterSuffix, compressions + contract.DeadLetterSuffix},
@@ -107,6 +109,7 @@ func (r *rig) start() {
 	if err := starter.Ping(r.t.Context()); err != nil {
 		r.t.Fatal(err)
 	}
+	return stopWorker
 }
 
 func (r *rig) produce(topic string, partition int32, at time.Time, value string) {
@@ -165,9 +168,9 @@ func TestGather(t *testing.T) {
 		t.Errorf("with nothing that runs: %s (-want +got):\n%s", nothing.Verdict, diff)
 	}
 
-	r.start()
+	stopWorker := r.start()
 	report := r.awaitReport("all is in order", func(r status.Report) bool { return r.Verdict == status.OK })
-	if p := report.Worker.Pollers; len(p) != 1 || p[0].Identity != "the worker" || p[0].Silent {
+	if p := report.Worker.Pollers; len(p) != 1 || p[0].Identity != "the worker" || p[0].Silent || p[0].Stopped {
 		t.Errorf("pollers: %+v", p)
 	}
 	wantGroup := status.Group{
@@ -180,6 +183,10 @@ func TestGather(t *testing.T) {
 	if report.Postgres.Schema == 0 || report.Postgres.Schema != report.Postgres.SchemaWanted || len(report.Temporal.MissingAttributes) > 0 || report.Temporal.MissingAttributes == nil {
 		t.Errorf("got %+v, %+v", report.Postgres, report.Temporal)
 	}
+	stopWorker()
+	r.awaitReport("it says that the worker was stopped", func(r status.Report) bool {
+		return r.Verdict == status.Broken && strings.HasPrefix(r.Reasons[0].What, "No worker polls") && r.Worker.Pollers[0].Stopped
+	})
 }
 
 // TestGather_lag: nothing is committed in one partition, and something in the other; the oldest of what is unread tells how

@@ -80,14 +80,8 @@ func mendOr(err, otherwise string) string {
 }
 
 func (v *verdict) processes(r Report) {
-	if r.Temporal.Error == "" && r.Worker.Error == "" {
-		polling := slices.ContainsFunc(r.Worker.Pollers, func(p Poller) bool { return !p.Silent })
-		if !polling {
-			v.add(Broken, "start vidflow worker; where one runs: vidflow probe worker",
-				"No worker polls task queue %q: no run goes on, and nothing is applied.", r.Worker.TaskQueue)
-		}
-	} else if r.Temporal.Error == "" {
-		v.add(Unknown, "allow the login to describe task queues", "It cannot be told whether a worker runs.")
+	if r.Temporal.Error == "" {
+		v.worker(r.Worker)
 	}
 	if r.Kafka.Error == "" {
 		for i, g := range r.Kafka.Groups {
@@ -101,6 +95,17 @@ func (v *verdict) processes(r Report) {
 		v.add(Broken, mend, "The API at %s does not answer.", st.API)
 	case st.API == "" && st.Error == "" && !st.Pooled && stale(st.Sessions):
 		v.add(Broken, mend, "No starter is connected to Postgres: the API is away, and created videos get no run.")
+	}
+}
+
+func (v *verdict) worker(w Worker) {
+	const mend = "start vidflow worker; where one runs: vidflow probe worker"
+	switch {
+	case w.Error != "":
+		v.add(Unknown, "allow the login to describe task queues", "It cannot be told whether a worker runs.")
+	case slices.ContainsFunc(w.Pollers, func(p Poller) bool { return !p.Silent && !p.Stopped }):
+	default:
+		v.add(Broken, mend, "No worker polls task queue %q: no run goes on, and nothing is applied.", w.TaskQueue)
 	}
 }
 

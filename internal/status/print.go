@@ -202,8 +202,11 @@ func (s *screen) processes(r Report) {
 			}
 			title := map[bool]string{true: "worker"}[i == 0]
 			seen := "polled " + ago(p.AgeSeconds) + " ago"
-			if p.Silent {
+			switch {
+			case p.Silent:
 				seen = "silent for " + ago(p.AgeSeconds)
+			case p.Stopped:
+				seen = "stopped"
 			}
 			s.row(title, "%-48s %s", cut(p.Identity, 48), seen)
 		}

@@ -66,6 +66,8 @@ type Poller struct {
 	AgeSeconds float64   `json:"age_seconds"`
 	// Silent says that it ought to have asked again by now.
 	Silent bool `json:"silent"`
+	// Stopped says that it told Temporal that it ends. One that was killed did not, and falls silent.
+	Stopped bool `json:"stopped"`
 }
 
 // Starter is who is connected to the database under the starter's name, and whether the API answers.

@@ -156,13 +156,23 @@ func TestJudge(t *testing.T) {
 		want   Level
 		says   string // the first reason
 	}{
-		"nothing wrong":   {func(*Report) {}, OK, ""},
-		"Postgres away":   {func(r *Report) { r.Postgres.Error, r.Starter.Error, r.Videos.Error = "x", "x", "x" }, Broken, "Postgres cannot be used"},
-		"Temporal away":   {func(r *Report) { r.Temporal.Error, r.Worker.Error = "x", "x" }, Broken, "Temporal cannot be used"},
-		"Kafka away":      {func(r *Report) { r.Kafka = Kafka{Error: "x"} }, Broken, "Kafka cannot be used"},
-		"storage away":    {func(r *Report) { r.Storage.Error = "x" }, Broken, "The storage cannot be used"},
-		"no worker":       {func(r *Report) { r.Worker.Pollers = nil }, Broken, "No worker polls"},
-		"a silent worker": {func(r *Report) { r.Worker.Pollers[0].Silent = true }, Broken, "No worker polls"},
+		"nothing wrong":    {func(*Report) {}, OK, ""},
+		"Postgres away":    {func(r *Report) { r.Postgres.Error, r.Starter.Error, r.Videos.Error = "x", "x", "x" }, Broken, "Postgres cannot be used"},
+		"Temporal away":    {func(r *Report) { r.Temporal.Error, r.Worker.Error = "x", "x" }, Broken, "Temporal cannot be used"},
+		"Kafka away":       {func(r *Report) { r.Kafka = Kafka{Error: "x"} }, Broken, "Kafka cannot be used"},
+		"storage away":     {func(r *Report) { r.Storage.Error = "x" }, Broken, "The storage cannot be used"},
+		"no worker":        {func(r *Report) { r.Worker.Pollers = nil }, Broken, "No worker polls"},
+		"a silent worker":  {func(r *Report) { r.Worker.Pollers[0].Silent = true }, Broken, "No worker polls"},
+		"a stopped worker": {func(r *Report) { r.Worker.Pollers[0].Stopped = true }, Broken, "No worker polls"},
+		"one of two workers stopped": {
+			func(r *Report) { r.Worker.Pollers = append(r.Worker.Pollers, Poller{Identity: "x", Stopped: true}) }, OK, "",
+		},
+		"one stopped and one silent": {
+			func(r *Report) {
+				r.Worker.Pollers[0].Silent = true
+				r.Worker.Pollers = append(r.Worker.Pollers, Poller{Identity: "x", Stopped: true})
+			}, Broken, "No worker polls",
+		},
 		"one of two workers silent": {
 			func(r *Report) { r.Worker.Pollers = append(r.Worker.Pollers, Poller{Identity: "x", Silent: true}) }, OK, "",
 		},

@@ -42,16 +42,40 @@ func (s Sources) worker(ctx context.Context) Worker {
 		w.Backlog += queue.GetStats().GetApproximateBacklogCount()
 		w.BacklogSeconds = max(w.BacklogSeconds, queue.GetStats().GetApproximateBacklogAge().AsDuration().Seconds())
 	}
+	// Temporal remembers for minutes who polled, and beside it what workers say of themselves.
+	ended := s.ended(ctx)
 	now := time.Now()
 	for identity, at := range last {
 		w.Pollers = append(w.Pollers, Poller{
 			Identity: identity, LastAccess: at, AgeSeconds: seconds(now, at), Silent: now.Sub(at) > silentAfter,
+			Stopped: ended[identity],
 		})
 	}
 	slices.SortFunc(w.Pollers, func(a, b Poller) int {
 		return cmp.Or(b.LastAccess.Compare(a.LastAccess), strings.Compare(a.Identity, b.Identity))
 	})
 	return w
+}
+
+// ended are the workers that told Temporal that they end; none of a server that does not take such reports.
+func (s Sources) ended(ctx context.Context) map[string]bool {
+	ended := make(map[string]bool)
+	req := &workflowservice.ListWorkersRequest{Namespace: s.Namespace, Query: fmt.Sprintf("TaskQueue = '%s'", taskQueue)}
+	for {
+		list, err := s.Temporal.WorkflowService().ListWorkers(ctx, req)
+		if err != nil {
+			return nil
+		}
+		for _, w := range list.GetWorkers() {
+			// One that is started again may have the identity of the one before: 1@container@.
+			over := w.GetStatus() == enums.WORKER_STATUS_SHUTTING_DOWN || w.GetStatus() == enums.WORKER_STATUS_SHUTDOWN
+			was, known := ended[w.GetWorkerIdentity()]
+			ended[w.GetWorkerIdentity()] = over && (was || !known)
+		}
+		if req.NextPageToken = list.GetNextPageToken(); len(req.NextPageToken) == 0 {
+			return ended
+		}
+	}
 }
 
 func (s Sources) temporalError(err error) error {
