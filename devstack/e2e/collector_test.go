@@ -148,29 +148,21 @@ func (c *collector) contains(text string) bool {
 	return slices.ContainsFunc(c.raw, func(raw []byte) bool { return bytes.Contains(raw, []byte(text)) })
 }
 
-// path follows names, "service name" each, from a root down, and returns the last span; steps between may be left out.
+// path follows names, "service name" each, from a root down, and returns a last span; steps between may be left out.
 func (t tree) path(names ...string) (span, error) {
-	var last span
-	from := tree{}
+	var from tree
 	for _, s := range t {
 		if len(s.GetParentSpanId()) == 0 {
 			from = append(from, s)
 		}
 	}
 	for i, name := range names {
-		found := false
-		for _, s := range t.below(from, i == 0) {
-			if s.service+" "+s.GetName() == name {
-				last, found = s, true
-				break
-			}
-		}
-		if !found {
+		from = slices.DeleteFunc(t.below(from, i == 0), func(s span) bool { return s.service+" "+s.GetName() != name })
+		if len(from) == 0 {
 			return span{}, fmt.Errorf("no %q below %s", name, strings.Join(names[:i], " > "))
 		}
-		from = tree{last}
 	}
-	return last, nil
+	return from[0], nil
 }
 
 // below are all descendants, and the spans themselves if they count.

@@ -11,10 +11,16 @@ import (
 	"testing"
 	"time"
 
+	gocmp "github.com/google/go-cmp/cmp"
 	"go.opentelemetry.io/otel/trace"
+	enumspb "go.temporal.io/api/enums/v1"
+	historypb "go.temporal.io/api/history/v1"
+	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/codeendelea/vidflow/devstack/envfile"
 	"github.com/codeendelea/vidflow/devstack/seed"
+	"github.com/codeendelea/vidflow/devstack/simulator"
 	"github.com/codeendelea/vidflow/internal/contract"
 	"github.com/codeendelea/vidflow/internal/telemetry"
 )
@@ -123,7 +129,9 @@ func TestTracing(t *testing.T) {
 		below(store, tracedWorker+"HTTP POST"),
 	)...)
 	t.Logf("the trace of a video:\n%s", got)
-	t.Logf("its history has %d bytes", p.historyBytes(ctx, created.ID))
+	events := p.history(ctx, created.ID)
+	added, all := cost(events)
+	t.Logf("its history has %d events and %d bytes, of which the trace is %d", len(events), all, added)
 	for step, topic := range map[string]string{store: p.topics.transcribed, set: p.topics.compressed} {
 		if err := got.refers(below(step), "process "+topic); err != nil {
 			t.Error(err)
@@ -174,11 +182,160 @@ func (t tree) refers(path []string, to string) error {
 	return fmt.Errorf("%s does not refer to %q", from.GetName(), to)
 }
 
-func (p *pipeline) historyBytes(ctx context.Context, id contract.VideoID) int64 {
+func (p *pipeline) history(ctx context.Context, id contract.VideoID) []*historypb.HistoryEvent {
 	p.t.Helper()
-	d, err := p.namespace.Client.DescribeWorkflowExecution(ctx, "video/"+string(id), "")
-	if err != nil {
-		p.t.Fatal(err)
+	var events []*historypb.HistoryEvent
+	for it := p.namespace.Client.GetWorkflowHistory(ctx, "video/"+string(id), "", false, enumspb.HISTORY_EVENT_FILTER_TYPE_ALL_EVENT); it.HasNext(); {
+		event, err := it.Next()
+		if err != nil {
+			p.t.Fatal(err)
+		}
+		events = append(events, event)
 	}
-	return d.GetWorkflowExecutionInfo().GetHistorySizeBytes()
+	if len(events) == 0 {
+		p.t.Fatal("there is no history")
+	}
+	return events
+}
+
+// cost is what a trace adds to a history, in bytes, and what the history has in all.
+func cost(events []*historypb.HistoryEvent) (added, all int) {
+	for _, e := range events {
+		all += proto.Size(e)
+		added += proto.Size(e.GetWorkflowExecutionStartedEventAttributes().GetHeader()) +
+			proto.Size(e.GetWorkflowExecutionSignaledEventAttributes().GetHeader())
+		for _, payload := range e.GetWorkflowExecutionSignaledEventAttributes().GetInput().GetPayloads() {
+			if at := bytes.Index(payload.GetData(), []byte(`,"traceparent":"`)); at >= 0 {
+				added += len(`,"traceparent":"00-00000000000000000000000000000000-0000000000000000-00"`)
+			}
+		}
+	}
+	return added, all
+}
+
+// TestTracing_goes_on_after_kills kills the starter between commit and start, and the worker between ask and result: what
+// takes over goes on in the same trace. The services promise no headers, and send none here: then the step that applies a
+// result refers to the trace of its own in which it was taken.
+func TestTracing_goes_on_after_kills(t *testing.T) {
+	t.Parallel()
+	p, c := newPipeline(t), newCollector(t)
+	p.traces(c)
+	p.own[starter] = envfile.Vars{{Name: "TEMPORAL_ADDRESS", Value: "127.0.0.1:1"}}
+	p.launch(starter)
+	p.awaitStatus(starter, "degraded")
+	const length = 10 * time.Second
+	id := p.create(length)
+	awaitSpan := func(name string) {
+		p.await("the span "+name+" is sent", func(context.Context) error {
+			if n := len(c.holding(name)); n != 1 {
+				return fmt.Errorf("%d traces have it", n)
+			}
+			return nil
+		})
+	}
+	awaitSpan(postVideo)
+	p.kill(starter)
+	delete(p.own, starter)
+
+	b := soon()
+	b.TranscriptionDelay = simulator.Range{Min: simulator.Duration(4 * time.Second), Max: simulator.Duration(4 * time.Second)}
+	b.CompressionDelay = b.TranscriptionDelay
+	p.simulateTraced(b, serviceTraces(t, c))
+	p.start(everyProcess...)
+	awaitSpan("RunActivity:Begin")
+	p.kill(worker)
+	p.start(worker)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	p.awaitDone(ctx, b, length, id)
+
+	run := []string{tracedStarter + postVideo, tracedStarter + "relay run", tracedStarter + "StartWorkflow:Video", tracedWorker + runVideo}
+	steps := map[string]string{
+		p.topics.transcribed: tracedWorker + "RunActivity:StoreTranscript", p.topics.compressed: tracedWorker + "RunActivity:SetVideoURL",
+	}
+	p.awaitFor(20*time.Second, "the traces are whole", func(context.Context) error {
+		all := c.holding(postVideo)
+		if len(all) != 1 {
+			return fmt.Errorf("%d traces begin with the creation of a video", len(all))
+		}
+		// What is killed takes the spans with it that had not ended: only the way from the API to the row is looked for.
+		_, err := all[0].path(slices.Concat(run, []string{
+			tracedWorker + "RunActivity:Begin", tracedWorker + "send " + p.topics.ask, tracedService + "transcribe",
+		})...)
+		errs := []error{err}
+		for topic, step := range steps {
+			errs = append(errs, func() error {
+				applied, err := all[0].path(slices.Concat(run, []string{step})...)
+				if err != nil {
+					return err
+				}
+				taken := c.holding("process " + topic)
+				if len(taken) != 1 {
+					return fmt.Errorf("%d traces have the result of %s", len(taken), topic)
+				}
+				from, err := taken[0].path(tracedBridge + "process " + topic)
+				if err == nil {
+					_, err = taken[0].path(tracedBridge+"process "+topic, tracedWorker+"HandleSignal:"+map[string]string{
+						p.topics.transcribed: "update_transcribe", p.topics.compressed: "finish_compress",
+					}[topic])
+				}
+				links := applied.GetLinks()
+				if err == nil && (len(links) != 1 || !bytes.Equal(links[0].GetSpanId(), from.GetSpanId()) ||
+					!bytes.Equal(links[0].GetTraceId(), from.GetTraceId())) {
+					err = fmt.Errorf("%s refers to %v, want the trace of the result", applied.GetName(), links)
+				}
+				return err
+			}())
+		}
+		if err := errors.Join(errs...); err != nil {
+			return fmt.Errorf("%w in\n%s", err, all[0])
+		}
+		return nil
+	})
+	for _, s := range c.holding(postVideo)[0] {
+		if s.GetName() == runVideo && s.times != 1 {
+			t.Errorf("the span of the run came %d times", s.times)
+		}
+	}
+}
+
+// TestTracing_off finds nothing of traces where no exporter is configured: not in the history, which costs, and nothing in
+// records beyond the contract.
+func TestTracing_off(t *testing.T) {
+	t.Parallel()
+	p := newPipeline(t)
+	p.start(everyProcess...)
+	b := soon()
+	p.simulate(b)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	const length = 10 * time.Second
+	id := p.create(length)
+	p.awaitDone(ctx, b, length, id)
+
+	for _, event := range p.history(ctx, id) {
+		text, err := protojson.Marshal(event)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if bytes.Contains(text, []byte("_tracer-data")) || bytes.Contains(text, []byte("traceparent")) {
+			t.Errorf("an event carries a trace: %s", text)
+		}
+	}
+	requests, err := p.requests(ctx)
+	if err != nil || len(requests) != 1 {
+		t.Fatalf("got %d requests, error %v; want one", len(requests), err)
+	}
+	headers := map[string]string{}
+	for _, h := range requests[0].Headers {
+		headers[h.Key] = string(h.Value)
+	}
+	ask := contract.Ask{Video: id, N: 1}
+	want := map[string]string{
+		contract.HeaderContentType: contract.ContentTypeJSON, contract.HeaderTimestamp: headers[contract.HeaderTimestamp],
+		contract.HeaderIdempotencyKey: ask.Key(), contract.HeaderTraceparent: ask.Traceparent(),
+	}
+	if diff := gocmp.Diff(want, headers); diff != "" {
+		t.Errorf("headers of the request (-want +got):\n%s", diff)
+	}
 }
