@@ -104,7 +104,7 @@ func (t *tracer) StartSpan(o *interceptor.TracerStartSpanOptions) (interceptor.T
 		// To hand a step to a worker, and to look at an update, is nothing by itself.
 		return &span{Span: parent, borrowed: true}, nil
 	case "RunWorkflow":
-		started.lasting = true
+		ctx, started.lasting = Named(ctx, idsOf(o.Operation, o.Tags[runIDTag])), true
 	case "HandleUpdate":
 		ctx, started.lasting = Named(ctx, idsOf(o.Operation, o.Tags[runIDTag]+"/"+o.Tags[updateIDTag])), true
 	}
