@@ -164,6 +164,21 @@ func TestLoad_refuses(t *testing.T) {
 		{"TRUSTED_PROXIES", "10.0.0.1", "10.0.0.0/8"},
 		{"TRANSCRIPTION_MAX_ASKS", "0", "from 1"},
 		{"TRANSCRIPTION_ASK_AGAIN_AFTER", "6", "a duration such as"},
+		{"OTEL_EXPORTER_OTLP_ENDPOINT", "collector:4318", "http://localhost:4318"},
+		{"OTEL_EXPORTER_OTLP_ENDPOINT", "http://user:hunter2@collector", "a user, a query or a fragment"},
+		{"OTEL_EXPORTER_OTLP_PROTOCOL", "http/json", "http/protobuf or grpc"},
+		{"OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "http", "http/protobuf or grpc"},
+		{"OTEL_EXPORTER_OTLP_HEADERS", "hunter2", "name=value"},
+		{"OTEL_EXPORTER_OTLP_HEADERS", "a key=hunter2", "name=value"},
+		{"OTEL_EXPORTER_OTLP_HEADERS", "key=hunter2%0d%0a", "name=value"},
+		{"OTEL_EXPORTER_OTLP_CERTIFICATE", notPEM, "no PEM block"},
+		{"OTEL_EXPORTER_OTLP_CLIENT_KEY", "/no/such/file", "no such file or directory"},
+		{"OTEL_TRACES_EXPORTER", "zipkin", "otlp or none"},
+		{"OTEL_SDK_DISABLED", "maybe", "true or false"},
+		{"OTEL_TRACES_SAMPLER", "sometimes", "parentbased_traceidratio"},
+		{"OTEL_TRACES_SAMPLER_ARG", "10%", "from 0 to 1"},
+		{"OTEL_TRACES_SAMPLER_ARG", "NaN", "from 0 to 1"},
+		{"OTEL_RESOURCE_ATTRIBUTES", "production", "name=value"},
 		{"OPS_ADDR", "9101", "127.0.0.1:9101"},
 		{"PPROF", "on", "true or false"},
 		{"LOG_LEVEL", "verbose", "debug, info, warn or error"},
@@ -271,6 +286,45 @@ func TestLoad_reads(t *testing.T) {
 			env:  map[string]string{"LOG_LEVEL": "WARN"},
 			got:  func(c *config.Config) any { return c.Process.LogLevel },
 			want: slog.LevelWarn,
+		},
+		"no traces": {
+			got:  func(c *config.Config) any { return c.Traces.On() },
+			want: false,
+		},
+		"traces to an endpoint": {
+			env: map[string]string{"OTEL_EXPORTER_OTLP_ENDPOINT": "http://collector:4318/"},
+			got: func(c *config.Config) any {
+				return fmt.Sprint(c.Traces.On(), " ", c.Traces.Endpoint, " ", c.Traces.Protocol, " ", c.Traces.SamplerArg)
+			},
+			want: "true http://collector:4318 http/protobuf 1",
+		},
+		"traces to an endpoint of their own": {
+			env:  map[string]string{"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "http://collector:4318/v1/traces"},
+			got:  func(c *config.Config) any { return c.Traces.On() },
+			want: true,
+		},
+		"traces to this machine": {
+			env:  map[string]string{"OTEL_TRACES_EXPORTER": "otlp"},
+			got:  func(c *config.Config) any { return c.Traces.On() },
+			want: true,
+		},
+		"traces that go nowhere": {
+			env:  map[string]string{"OTEL_TRACES_EXPORTER": "none", "OTEL_EXPORTER_OTLP_ENDPOINT": "http://collector:4318"},
+			got:  func(c *config.Config) any { return c.Traces.On() },
+			want: false,
+		},
+		"traces that are disabled": {
+			env:  map[string]string{"OTEL_SDK_DISABLED": "true", "OTEL_EXPORTER_OTLP_ENDPOINT": "http://collector:4318"},
+			got:  func(c *config.Config) any { return c.Traces.On() },
+			want: false,
+		},
+		"headers of the collector, which nobody is shown": {
+			env: map[string]string{"OTEL_EXPORTER_OTLP_HEADERS": "x-key=hunter2hunter2, x-other=Basic%20YQ=="},
+			got: func(c *config.Config) any {
+				h := c.Traces.Headers
+				return strings.Join([]string{fmt.Sprint(h), h["x-key"].Reveal(), h["x-other"].Reveal(), c.Redactor().Redact("say hunter2hunter2")}, " ")
+			},
+			want: "map[x-key:[redacted] x-other:[redacted]] hunter2hunter2 Basic YQ== say [redacted]",
 		},
 		"OPS_ADDR": {
 			env:  map[string]string{"OPS_ADDR": ":7000"},

@@ -3,14 +3,11 @@ package tracing_test
 import (
 	"context"
 	"errors"
-	"slices"
 	"sync"
 	"testing"
 	"time"
 
 	"go.opentelemetry.io/otel/codes"
-	sdktrace "go.opentelemetry.io/otel/sdk/trace"
-	"go.opentelemetry.io/otel/sdk/trace/tracetest"
 	"go.opentelemetry.io/otel/trace"
 	"go.temporal.io/sdk/activity"
 	"go.temporal.io/sdk/client"
@@ -19,40 +16,8 @@ import (
 
 	"github.com/codeendelea/vidflow/internal/temporaltest"
 	"github.com/codeendelea/vidflow/internal/tracing"
+	"github.com/codeendelea/vidflow/internal/tracing/tracingtest"
 )
-
-// recorder keeps the spans that were ended.
-type recorder struct {
-	*sdktrace.TracerProvider
-	ended *tracetest.InMemoryExporter
-}
-
-func newRecorder(t *testing.T) recorder {
-	t.Helper()
-	ended := tracetest.NewInMemoryExporter()
-	provider := sdktrace.NewTracerProvider(sdktrace.WithSyncer(ended), sdktrace.WithIDGenerator(tracing.IDs{}))
-	t.Cleanup(func() { _ = provider.Shutdown(context.Background()) })
-	return recorder{provider, ended}
-}
-
-// named are the spans of a name, in the order in which they ended.
-func (r recorder) named(name string) tracetest.SpanStubs {
-	return slices.DeleteFunc(r.ended.GetSpans(), func(s tracetest.SpanStub) bool { return s.Name != name })
-}
-
-// one is the only span of a name.
-func (r recorder) one(t *testing.T, name string) tracetest.SpanStub {
-	t.Helper()
-	spans := r.named(name)
-	if len(spans) != 1 {
-		var all []string
-		for _, s := range r.ended.GetSpans() {
-			all = append(all, s.Name)
-		}
-		t.Fatalf("%d spans are called %s, want one of %q", len(spans), name, all)
-	}
-	return spans[0]
-}
 
 const patience = 60 * time.Second
 
@@ -86,7 +51,7 @@ func do(ctx workflow.Context) error {
 // world is a namespace with clients that are traced and one that is not.
 type world struct {
 	t        *testing.T
-	spans    recorder
+	spans    tracingtest.Recorder
 	plain    client.Client
 	traced   client.Client
 	starts   client.StartWorkflowOptions
@@ -96,7 +61,7 @@ type world struct {
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
-	w := &world{t: t, spans: newRecorder(t)}
+	w := &world{t: t, spans: tracingtest.New(t)}
 	namespace := temporaltest.NewBare(t)
 	w.plain = namespace.Client
 	traced, err := client.NewClientFromExisting(w.plain, client.Options{
@@ -159,7 +124,7 @@ func TestInterceptors_a_run_is_one_span(t *testing.T) {
 	update()
 	w.do("signal", w.traced.SignalWorkflow(ctx, "patient", "", "go", nil))
 	// The run that continues is the open one from here on.
-	await(t, func() bool { return len(w.spans.named("RunWorkflow:patient")) == 1 })
+	await(t, func() bool { return len(w.spans.Named("RunWorkflow:patient")) == 1 })
 	stop()
 	w.work(w.traced)
 	await(t, func() bool { return w.traced.SignalWorkflow(ctx, "patient", "", "go", nil) == nil })
@@ -171,13 +136,13 @@ func TestInterceptors_a_run_is_one_span(t *testing.T) {
 		t.Fatalf("the query says %t, %v", last, err)
 	}
 	span.End()
-	await(t, func() bool { return len(w.spans.named("RunWorkflow:patient")) >= 2 })
+	await(t, func() bool { return len(w.spans.Named("RunWorkflow:patient")) >= 2 })
 
-	runs := w.spans.named("RunWorkflow:patient")
+	runs := w.spans.Named("RunWorkflow:patient")
 	if len(runs) != 2 {
 		t.Fatalf("%d spans of two runs", len(runs))
 	}
-	start := w.spans.one(t, "StartWorkflow:patient")
+	start := w.spans.One(t, "StartWorkflow:patient")
 	want := []trace.SpanContext{start.SpanContext, runs[0].SpanContext} // parents
 	for i, run := range runs {
 		if run.Parent.SpanID() != want[i].SpanID() || run.SpanContext.TraceID() != span.SpanContext().TraceID() {
@@ -187,10 +152,10 @@ func TestInterceptors_a_run_is_one_span(t *testing.T) {
 			t.Errorf("run %d failed: %s", i+1, run.Status.Description)
 		}
 	}
-	if updates := w.spans.named("HandleUpdate:do"); len(updates) != 2 {
+	if updates := w.spans.Named("HandleUpdate:do"); len(updates) != 2 {
 		t.Errorf("%d spans of two updates", len(updates))
 	}
-	steps := w.spans.named("RunActivity:step")
+	steps := w.spans.Named("RunActivity:step")
 	if len(steps) != 6 {
 		t.Fatalf("%d spans of six steps", len(steps))
 	}
@@ -201,7 +166,7 @@ func TestInterceptors_a_run_is_one_span(t *testing.T) {
 			t.Errorf("step %d is a child of %s, want its run's %s", i+1, steps[i].Parent.SpanID(), parent.SpanID())
 		}
 	}
-	for _, s := range w.spans.ended.GetSpans() {
+	for _, s := range w.spans.All() {
 		if s.Name == "StartActivity:step" || s.Name == "ValidateUpdate:do" || s.Name == "QueryWorkflow:asked" {
 			t.Errorf("there is a span of nothing: %s", s.Name)
 		}
@@ -231,7 +196,7 @@ func TestInterceptors_on_one_side_alone(t *testing.T) {
 			if !tracedWorker {
 				return
 			}
-			root := w.spans.one(t, "RunWorkflow:patient")
+			root := w.spans.One(t, "RunWorkflow:patient")
 			if root.Parent.IsValid() || root.SpanContext.TraceID() != w.contexts[0].TraceID() {
 				t.Errorf("the run is not the root of its step: %+v", root)
 			}
