@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"flag"
+	"fmt"
 	"maps"
 	"os"
 	"path/filepath"
@@ -28,6 +29,7 @@ var secrets = map[string]string{
 	"TEMPORAL_API_KEY":             "key-of-temporal",
 	"TEMPORAL_TLS_CLIENT_KEY_DATA": "",
 	"JWT_SECRET":                   "secret-of-the-tokens",
+	"OTEL_EXPORTER_OTLP_HEADERS":   "x-key=key-of-the-collector",
 }
 
 // environment is complete, with nothing behind any of its addresses.
@@ -248,5 +250,44 @@ func golden(t *testing.T, name, got string) {
 	}
 	if diff := cmp.Diff(string(want), got); diff != "" {
 		t.Errorf("%s; run `make generate` (-want +got):\n%s", path, diff)
+	}
+}
+
+func TestTraceOptions(t *testing.T) {
+	t.Parallel()
+	worker, both := []config.Command{config.Worker}, []config.Command{config.Worker, config.Starter}
+	for name, row := range map[string]struct {
+		processes []config.Command
+		env       map[string]string
+		want      string
+	}{
+		"a base": {worker, map[string]string{"OTEL_EXPORTER_OTLP_ENDPOINT": "http://c:1/base/"}, "http/protobuf http://c:1/base/v1/traces vidflow-worker map[]"},
+		"a path of its own": {both, map[string]string{
+			"OTEL_EXPORTER_OTLP_ENDPOINT": "http://c:1", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "http://d:2/own",
+		}, "http/protobuf http://d:2/own vidflow map[]"},
+		"gRPC": {worker, map[string]string{
+			"OTEL_EXPORTER_OTLP_ENDPOINT": "http://c:1", "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc", "OTEL_SERVICE_NAME": "other",
+		}, "grpc http://c:1 other map[]"},
+		"this machine": {worker, map[string]string{"OTEL_TRACES_EXPORTER": "otlp"}, "http/protobuf http://localhost:4318/v1/traces vidflow-worker map[]"},
+		"this machine over gRPC": {worker, map[string]string{
+			"OTEL_TRACES_EXPORTER": "otlp", "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL": "grpc",
+		}, "grpc http://localhost:4317 vidflow-worker map[]"},
+		"headers for traces alone": {worker, map[string]string{
+			"OTEL_EXPORTER_OTLP_ENDPOINT": "http://c:1", "OTEL_EXPORTER_OTLP_HEADERS": "a=1,b=2", "OTEL_EXPORTER_OTLP_TRACES_HEADERS": "b=3",
+		}, "http/protobuf http://c:1/v1/traces vidflow-worker map[a:1 b:3]"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			env := environment(row.env)
+			env["OTEL_EXPORTER_OTLP_HEADERS"] = row.env["OTEL_EXPORTER_OTLP_HEADERS"]
+			cfg, err := config.Load(row.processes, nil, env)
+			if err != nil {
+				t.Fatal(err)
+			}
+			o := traceOptions(row.processes, cfg, nil)
+			if got := fmt.Sprint(o.Protocol, " ", o.Endpoint, " ", o.Service, " ", o.Headers); got != row.want || !cfg.Traces.On() {
+				t.Errorf("got %q, want %q", got, row.want)
+			}
+		})
 	}
 }
