@@ -162,6 +162,13 @@ kafka-check-messages: build-vidflow ## Show the last messages of vidflow's topic
 kafka-consumer: build-vidflow ## Show messages as they come, until Ctrl-C (vidflow kafka tail --follow)
 	@$(KAFKA_ENV); exec $(VIDFLOW) kafka tail --follow --from=end $(ARGS)
 
+.PHONY: status
+status: build-vidflow ## Show how the pipeline is doing (vidflow status; ARGS=--watch, ARGS=the id of a video)
+	@[ -n "$${DATABASE_URL:-}" ] || { \
+		[ -r .dev/env ] || { echo 'No servers: set what docs/status.md names, or start `make dev` in another terminal.' >&2; exit 2; }; \
+		source .dev/env; }; \
+	exec $(VIDFLOW) status $(ARGS)
+
 .PHONY: chaos
 chaos: build-devstack build-vidflow ## Break a whole pipeline in every way, heal it, check every result (SEED=1 VIDEOS=500 MINUTES=5)
 	@$(DEVSTACK) chaos --binary=$(VIDFLOW) --seed='$(SEED)' --videos='$(VIDEOS)' --minutes='$(MINUTES)'

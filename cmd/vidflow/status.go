@@ -12,6 +12,7 @@ import (
 
 	"github.com/alecthomas/kong"
 	"github.com/mattn/go-isatty"
+	"golang.org/x/term"
 
 	"github.com/codeendelea/vidflow/internal/config"
 	"github.com/codeendelea/vidflow/internal/contract"
@@ -209,7 +210,7 @@ func (t *toolbox) watch(ctx context.Context, pause time.Duration, lines bool, lo
 		text := screen.String()
 		switch {
 		case inPlace:
-			text = goHome + strings.ReplaceAll(text, "\n", clearLine+"\n") + clearRest
+			text = goHome + strings.ReplaceAll(t.fitting(text), "\n", clearLine+"\n") + clearRest
 		case !lines:
 			text += "\n"
 		}
@@ -222,6 +223,17 @@ func (t *toolbox) watch(ctx context.Context, pause time.Duration, lines bool, lo
 		case <-ticker.C:
 		}
 	}
+}
+
+// fitting is as much of a text as the terminal has lines for: what comes first is what matters most.
+func (t *toolbox) fitting(text string) string {
+	file, _ := t.stdout.(*os.File)
+	_, height, err := term.GetSize(int(file.Fd()))
+	lines := strings.Split(strings.TrimSuffix(text, "\n"), "\n")
+	if err != nil || height < 2 || len(lines) < height {
+		return text
+	}
+	return strings.Join(lines[:height-2], "\n") + fmt.Sprintf("\n… and %d lines more\n", len(lines)-height+2)
 }
 
 // stdoutTerminal reports whether somebody watches stdout.

@@ -36,6 +36,11 @@ func (v *Video) explain() {
 		return
 	}
 	v.Verdict = VideoOK
+	if v.Pipeline == nil {
+		v.say("It was created elsewhere, and vidflow has not dealt with it yet; a result that comes is applied.")
+		v.next(v.retry() + " asks for a transcription")
+		return
+	}
 	v.trouble()
 	v.transcription()
 	v.compression()
@@ -183,9 +188,14 @@ func (v *Video) withoutRun() {
 	}
 }
 
+// retry is the call by which the API asks for another transcription.
+func (v *Video) retry() string {
+	return "POST /api/videos/" + string(v.VideoID) + "/transcription/retry"
+}
+
 func (v *Video) transcription() {
 	t := v.Pipeline.Transcription
-	retry := "POST /api/videos/" + string(v.VideoID) + "/transcription/retry"
+	retry := v.retry()
 	switch t.State {
 	case contract.GivenUp:
 		v.say("The transcription was given up%s%s", at(t.LastErrorAt), reasonOf(t.LastError))
@@ -288,7 +298,7 @@ func (v *Video) object() {
 	if t.State != contract.Done || t.Applied == nil {
 		return
 	}
-	again := "POST /api/videos/" + string(v.VideoID) + "/transcription/retry?force=true"
+	again := v.retry() + "?force=true"
 	o := v.Object
 	switch {
 	case o.Error != "":

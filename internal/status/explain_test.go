@@ -24,7 +24,7 @@ func words(s string) *string { return &s }
 // waitingVideo was created an hour ago and waits for both results.
 func waitingVideo() Video {
 	return Video{
-		At: noon, now: noon, VideoID: aVideo, State: string(postgres.Working),
+		At: noon, now: noon, VideoID: aVideo, State: string(postgres.Working), Pending: []Due{}, Claims: []Claim{}, Letters: []Dead{},
 		Row: &Row{Title: "Sorting, explained", CourseID: "c0000000-0000-4000-8000-000000000001", CameraVideoURL: "https://example.test/sorting.mp4", CreatedAt: *before(time.Hour)},
 		Pipeline: &Tracks{
 			Revision: 3, CreatedAt: *before(time.Hour), UpdatedAt: *before(time.Hour),
@@ -124,6 +124,9 @@ func TestVideo_explain(t *testing.T) {
 			v.Pipeline.Transcription.State, v.Pipeline.Compression.State = contract.Untracked, contract.Untracked
 			v.Runs.List = nil
 		}, VideoOK, []string{"It was created elsewhere, and nothing is asked for; a result that comes is applied."}, "POST "},
+		"never dealt with": {waitingVideo, func(v *Video) {
+			v.State, v.Pipeline, v.Runs.List = string(postgres.Untracked), nil, nil
+		}, VideoOK, []string{"It was created elsewhere, and vidflow has not dealt with it yet; a result that comes is applied."}, "POST "},
 		"a step fails": {waitingVideo, func(v *Video) {
 			v.Runs.List[0].Steps = []Step{{Name: workflows.StepStoreTranscript, Attempt: 2, LastFailure: "storage: upload: the bucket does not exist", Since: *before(time.Minute)}}
 		}, VideoTrouble, []string{

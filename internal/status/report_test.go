@@ -2,6 +2,7 @@ package status
 
 import (
 	"bytes"
+	"encoding/json"
 	"flag"
 	"os"
 	"path/filepath"
@@ -243,5 +244,19 @@ func golden(t *testing.T, name, got string) {
 	}
 	if diff := cmp.Diff(string(want), got); diff != "" {
 		t.Errorf("%s; run with -update (-want +got):\n%s", path, diff)
+	}
+}
+
+// TestJSON holds the documents that scripts read: what is there may be relied on, and only ever gains members.
+func TestJSON(t *testing.T) {
+	t.Parallel()
+	video := doneVideo()
+	video.explain()
+	for name, document := range map[string]any{"report": troubled(), "video": video} {
+		text, err := json.MarshalIndent(document, "", "  ")
+		if err != nil {
+			t.Fatal(err)
+		}
+		golden(t, name+".json", string(text)+"\n")
 	}
 }
