@@ -261,6 +261,7 @@ func complete(doc *huma.OpenAPI) {
 	for _, schema := range schemas {
 		schema.AdditionalProperties = nil
 	}
+	orNull(schemas["DeadLettersView"].Properties, "latest")
 	completeCaptions(doc.Paths[captionsPath].Get)
 	for _, path := range doc.Paths {
 		for _, o := range []*huma.Operation{path.Get, path.Post, path.Put, path.Delete} {
@@ -280,6 +281,14 @@ func complete(doc *huma.OpenAPI) {
 	}
 	doc.Paths["/api/videos/{videoId}/transcription"].Put.RequestBody.Content = map[string]*huma.MediaType{
 		"application/json": {Schema: transcriptionSchema(), Examples: transcriptionExamples()},
+	}
+}
+
+// orNull declares that a member is null where there is no such object.
+func orNull(members map[string]*huma.Schema, name string) {
+	object := members[name]
+	members[name] = &huma.Schema{
+		Description: object.Description, AnyOf: []*huma.Schema{{Ref: object.Ref}, {Type: "null"}},
 	}
 }
 
