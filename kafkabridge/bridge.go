@@ -70,6 +70,7 @@ func (b *Bridge) newConsumer(from Source, signalName string, decode decoder) *co
 		group:      from.Group,
 		signalName: signalName,
 		decode:     decode,
+		letters:    b.letters,
 		metrics:    b.metrics,
 		log:        b.log,
 		loud:       newThrottle(b.log, 10*time.Second),

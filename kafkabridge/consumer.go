@@ -21,6 +21,7 @@ type consumer struct {
 	signalName string
 	decode     decoder
 
+	letters *kafka.Producer
 	lanes   *lanes
 	dead    *deadLetters
 	metrics *metrics

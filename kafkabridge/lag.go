@@ -7,8 +7,6 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
-
-	"github.com/codeendelea/vidflow/internal/kafka"
 )
 
 // lag is what is known of an assigned partition beside what was taken of it: how far it reaches, also while nothing is
@@ -70,8 +68,11 @@ func (s *session) watchLag(ctx context.Context) {
 	}
 }
 
+// lagTimeout bounds one measurement.
+const lagTimeout = 10 * time.Second
+
 func (s *session) measureLag(ctx context.Context, admin *kadm.Client) error {
-	ctx, cancel := context.WithTimeout(ctx, s.cfg.LagInterval)
+	ctx, cancel := context.WithTimeout(ctx, lagTimeout)
 	defer cancel()
 	ends, err := admin.ListCommittedOffsets(ctx, s.topic)
 	if err == nil {
@@ -88,7 +89,7 @@ func (s *session) measureLag(ctx context.Context, admin *kadm.Client) error {
 		return err
 	}
 	for number, l := range s.reach(starts, ends) {
-		written, found, err := kafka.FirstWritten(ctx, s.client, s.topic, s.topicID, number, l.waiting, l.end)
+		written, found, err := s.letters.FirstWritten(ctx, s.topic, s.topicID, number, l.waiting, l.end)
 		if err != nil {
 			return err
 		}

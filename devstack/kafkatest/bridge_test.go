@@ -23,6 +23,7 @@ import (
 // temporal accepts every signal and remembers the newest of each video.
 type temporal struct {
 	mu       sync.Mutex
+	away     bool
 	accepted map[string]contract.Reference // by id of the workflow
 }
 
@@ -32,8 +33,17 @@ func (f *temporal) SignalWithStartWorkflow(
 ) (client.WorkflowRun, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if f.away {
+		return nil, errors.New("Temporal is away")
+	}
 	f.accepted[workflowID] = arg.(contract.Reference)
 	return nil, nil //nolint:nilnil // the bridge looks at the error alone
+}
+
+func (f *temporal) setAway(away bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.away = away
 }
 
 func (f *temporal) references() map[string]contract.Reference {

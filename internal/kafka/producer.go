@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"go.opentelemetry.io/otel/trace"
@@ -144,6 +145,13 @@ func (p *Producer) CheckTopics(ctx context.Context, topics ...string) error {
 // CheckGroup is CheckGroup for the producer's client.
 func (p *Producer) CheckGroup(ctx context.Context, group string) error {
 	return CheckGroup(ctx, p.cl, group)
+}
+
+// FirstWritten is FirstWritten for the producer's client.
+func (p *Producer) FirstWritten(
+	ctx context.Context, topic string, id uuid.UUID, partition int32, from, end int64,
+) (time.Time, bool, error) {
+	return FirstWritten(ctx, p.cl, topic, id, partition, from, end)
 }
 
 // Ready is the probe of the producer's client.

@@ -14,7 +14,8 @@ const readCommitted = 1
 
 // FirstWritten is when the first record from an offset on was written, of those that are committed; false when there is none
 // before end, where only marks of transactions are, or compaction has been. It fetches one batch, or more when there is none in
-// the first.
+// the first. The client should not be one that consumes: brokers answer the fetches of a client one after the other, and one that
+// waits for records lets this one wait.
 func FirstWritten(
 	ctx context.Context, cl *kgo.Client, topic string, id uuid.UUID, partition int32, from, end int64,
 ) (time.Time, bool, error) {
