@@ -124,6 +124,23 @@ prometheus-tools:
 	@command -v prometheus >/dev/null && command -v promtool >/dev/null || \
 		{ echo 'There is no Prometheus with promtool. On Debian: apt-get install --no-install-recommends prometheus' >&2; exit 1; }
 
+.PHONY: test-typescript
+test-typescript: typescript build-devstack build-race ## Walk through the API with a TypeScript client that is generated from openapi.json
+	@VIDFLOW_TEST_TYPESCRIPT=1 $(DEVSTACK) exec --binary=$(VIDFLOW_RACE) -- go -C devstack test -race -count=1 -run='^TestTypeScript$$' $(ARGS) ./e2e
+
+# Generates the client and compiles what uses it, strictly.
+.PHONY: typescript
+typescript: typescript-tools
+	@cd clients/typescript && npm ci --silent --ignore-scripts && npm run --silent generate >/dev/null && npm run --silent build
+
+.PHONY: typescript-tools
+typescript-tools:
+	@missing=; \
+		command -v node >/dev/null || missing+=' nodejs'; \
+		command -v npm >/dev/null || missing+=' npm'; \
+		[ -z "$$missing" ] || { echo "Programs are missing that generate and run the TypeScript client. On Debian: apt-get install$$missing" >&2; exit 1; }; \
+		[ "$$(node -p 'process.versions.node.split(".")[0]')" -ge 20 ] || { echo "The TypeScript client needs Node 20 or later; this is $$(node --version)." >&2; exit 1; }
+
 .PHONY: smoke
 smoke: build-devstack build-vidflow ## Send videos through a whole pipeline, unattended, and check what comes of them
 	@$(DEVSTACK) smoke --binary=$(VIDFLOW)
