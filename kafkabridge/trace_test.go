@@ -10,6 +10,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kgo"
 	"go.opentelemetry.io/otel/codes"
+	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/sdk/trace/tracetest"
 	"go.opentelemetry.io/otel/trace"
 
@@ -146,4 +147,24 @@ var videoID0 = videoID(0)
 
 func write(sc trace.SpanContext) string {
 	return tracing.Traceparent(trace.ContextWithSpanContext(context.Background(), sc))
+}
+
+// BenchmarkTrace is what a record's span costs the bridge, but for its sending.
+func BenchmarkTrace(b *testing.B) {
+	for name, of := range map[string]trace.TracerProvider{
+		"off":      nil,
+		"not_kept": sdktrace.NewTracerProvider(sdktrace.WithSampler(sdktrace.NeverSample()), sdktrace.WithIDGenerator(tracing.IDs{})),
+		"kept":     sdktrace.NewTracerProvider(sdktrace.WithIDGenerator(tracing.IDs{})),
+	} {
+		b.Run(name, func(b *testing.B) {
+			spans := newSpans(of)
+			rec, video, receipts := small(1), videoID(1), make([]receipt, 1)
+			b.ReportAllocs()
+			for b.Loop() {
+				p := parcel{taken: spans.take(rec, transcriptGroup, time.Now()), receipts: receipts}
+				_, end := spans.send(b.Context(), video, &p)
+				end(nil)
+			}
+		})
+	}
 }

@@ -148,6 +148,16 @@ func (c *collector) contains(text string) bool {
 	return slices.ContainsFunc(c.raw, func(raw []byte) bool { return bytes.Contains(raw, []byte(text)) })
 }
 
+// bytes is how much came in all.
+func (c *collector) bytes() (n int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, raw := range c.raw {
+		n += len(raw)
+	}
+	return n
+}
+
 // path follows names, "service name" each, from a root down, and returns a last span; steps between may be left out.
 func (t tree) path(names ...string) (span, error) {
 	var from tree

@@ -16,7 +16,8 @@ type Ask struct {
 func (a Ask) Key() string { return fmt.Sprintf("%s/transcribe/%d", a.Video, a.N) }
 
 // Traceparent is a W3C trace context (https://www.w3.org/TR/trace-context/) of version 00 that is the same for every
-// repeat of the ask. Its flag says "not sampled".
+// repeat of the ask. Its flag says "not sampled". Whoever traces the sending puts its own trace in the place of this one,
+// and keeps the span.
 func (a Ask) Traceparent() string {
 	sum := sha256.Sum256([]byte(a.Key()))
 	return fmt.Sprintf("00-%x-%x-00", sum[:16], sum[16:24])

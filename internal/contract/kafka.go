@@ -10,7 +10,7 @@ const (
 	HeaderTimestamp   = "timestamp"    // unix milliseconds, decimal
 
 	HeaderIdempotencyKey = "idempotency-key" // Ask.Key
-	HeaderTraceparent    = "traceparent"     // Ask.Traceparent
+	HeaderTraceparent    = "traceparent"     // Ask.Traceparent, or the span of the sender, of a result too
 
 	ContentTypeJSON = "application/json"
 )

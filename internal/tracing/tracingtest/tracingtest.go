@@ -54,5 +54,5 @@ func (r Recorder) One(t testing.TB, name string) tracetest.SpanStub {
 func Attribute(s tracetest.SpanStub, name string) string {
 	set := attribute.NewSet(s.Attributes...)
 	value, _ := set.Value(attribute.Key(name))
-	return value.Emit()
+	return value.String()
 }
