@@ -20,36 +20,33 @@ import (
 	"github.com/prometheus/common/expfmt"
 	"github.com/prometheus/common/model"
 
+	"github.com/codeendelea/vidflow/devstack/storage"
 	"github.com/codeendelea/vidflow/internal/contract"
 )
 
 // scrape is what one process shows at /metrics, by family.
 func (p *pipeline) scrape(ctx context.Context, name string) (map[string]*dto.MetricFamily, error) {
+	families, _, err := p.page(ctx, name)
+	return families, err
+}
+
+func (p *pipeline) page(ctx context.Context, name string) (_ map[string]*dto.MetricFamily, body []byte, _ error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, p.block.URL(opsPort[name])+"/metrics", nil)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	started := time.Now()
 	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	defer func() { _ = resp.Body.Close() }()
-	body, err := io.ReadAll(resp.Body)
+	body, err = io.ReadAll(resp.Body)
 	if err != nil || resp.StatusCode != http.StatusOK {
-		return nil, fmt.Errorf("/metrics of %s: %s %v", name, resp.Status, err)
+		return nil, nil, fmt.Errorf("/metrics of %s: %s %v", name, resp.Status, err)
 	}
-	took := time.Since(started)
 	parser := expfmt.NewTextParser(model.LegacyValidation)
 	families, err := parser.TextToMetricFamilies(bytes.NewReader(body))
-	samples := 0
-	for line := range bytes.Lines(body) {
-		if line[0] != '#' {
-			samples++
-		}
-	}
-	p.t.Logf("/metrics of %s: %d bytes, %d samples, %.1f ms", name, len(body), samples, float64(took.Microseconds())/1000)
-	return families, err
+	return families, body, err
 }
 
 func (p *pipeline) scrapeAll() map[string]map[string]*dto.MetricFamily {
@@ -58,10 +55,18 @@ func (p *pipeline) scrapeAll() map[string]map[string]*dto.MetricFamily {
 	defer cancel()
 	all := make(map[string]map[string]*dto.MetricFamily)
 	for _, name := range everyProcess {
-		families, err := p.scrape(ctx, name)
+		started := time.Now()
+		families, body, err := p.page(ctx, name)
 		if err != nil {
 			p.t.Fatal(err)
 		}
+		took, samples := time.Since(started), 0
+		for line := range bytes.Lines(body) {
+			if line[0] != '#' {
+				samples++
+			}
+		}
+		p.t.Logf("/metrics of %s: %d bytes, %d samples, %.1f ms", name, len(body), samples, float64(took.Microseconds())/1000)
 		all[name] = families
 	}
 	return all
@@ -232,4 +237,78 @@ func (p *pipeline) unnamed(series string) string {
 		series = strings.ReplaceAll(series, name, "NAME")
 	}
 	return series
+}
+
+// TestMetrics_in_trouble has storage fail for one of two videos.
+func TestMetrics_in_trouble(t *testing.T) {
+	t.Parallel()
+	p := newPipeline(t)
+	p.start(everyProcess...)
+	failing := p.create(time.Minute)
+	if err := p.storage.Order(t.Context(), storage.Fault{Kind: storage.InternalError, Path: string(failing), Count: 1000}); err != nil {
+		t.Fatal(err)
+	}
+	other := p.create(time.Minute)
+	p.simulate(soon())
+
+	const unapplied = "vidflow_worker_oldest_unapplied_seconds{track=transcription}"
+	p.awaitSeries("trouble shows", map[string]func(float64) bool{
+		unapplied: func(age float64) bool { return age > 2 && age < patience.Seconds() },
+		"vidflow_worker_oldest_unapplied_seconds{track=compression}":        func(age float64) bool { return age == 0 },
+		"vidflow_worker_step_failures_total{step=StoreTranscript}":          func(n float64) bool { return n >= 3 },
+		"vidflow_worker_step_failures_total{step=SetVideoURL}":              func(n float64) bool { return n == 0 },
+		"vidflow_worker_results_total{outcome=applied,track=transcription}": func(n float64) bool { return n >= 1 },
+		"vidflow_worker_results_total{outcome=applied,track=compression}":   func(n float64) bool { return n >= 2 },
+		"vidflow_pipeline_waiting_videos{track=transcription}":              func(n float64) bool { return n == 1 },
+		"vidflow_pipeline_oldest_waiting_seconds{track=transcription}":      func(age float64) bool { return age > 2 },
+	})
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	families, err := p.scrape(ctx, worker)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{
+		"temporal_request_total", "temporal_request_latency_seconds", "temporal_activity_execution_failed_total",
+		"temporal_workflow_task_schedule_to_start_latency_seconds", "temporal_worker_task_slots_available",
+		"kafka_request_duration_e2e_seconds", "kafka_produce_records_total", "kafka_buffered_fetch_bytes",
+		"pgxpool_acquired_connections", "pgxpool_max_connections", "pgxpool_empty_acquire_wait_time_nanoseconds_total",
+		"pgxpool_canceled_acquires_total",
+	} {
+		if families[name] == nil {
+			t.Errorf("there is no %s, which docs/metrics.md tells of", name)
+		}
+	}
+
+	p.awaitDone(ctx, soon(), time.Minute, other)
+	if err := p.storage.Clear(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	p.awaitSeries("trouble is over", map[string]func(float64) bool{
+		unapplied: func(age float64) bool { return age == 0 },
+		"vidflow_worker_results_total{outcome=applied,track=transcription}": func(n float64) bool { return n >= 2 },
+		"vidflow_pipeline_waiting_videos{track=transcription}":              func(n float64) bool { return n == 0 },
+	})
+}
+
+// awaitSeries waits until all series of all processes are as they should be, at the same time.
+func (p *pipeline) awaitSeries(what string, want map[string]func(float64) bool) {
+	p.t.Helper()
+	p.await(what, func(ctx context.Context) error {
+		got := make(map[string]*dto.Metric)
+		for _, name := range everyProcess {
+			families, err := p.scrape(ctx, name)
+			if err != nil {
+				return err
+			}
+			maps.Copy(got, seriesOf(families))
+		}
+		for series, ok := range want {
+			m, there := got[series]
+			if value := m.GetCounter().GetValue() + m.GetGauge().GetValue(); !there || !ok(value) {
+				return fmt.Errorf("%s is %v (there: %t)", series, value, there)
+			}
+		}
+		return nil
+	})
 }
