@@ -15,8 +15,10 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/twmb/franz-go/pkg/kadm"
 	"go.temporal.io/sdk/client"
 
+	"github.com/codeendelea/vidflow/devstack/apache"
 	"github.com/codeendelea/vidflow/devstack/api"
 	"github.com/codeendelea/vidflow/devstack/envfile"
 	"github.com/codeendelea/vidflow/devstack/simulator"
@@ -201,4 +203,64 @@ func (p *pipeline) saysWhatIsAway(waiting contract.VideoID) {
 	p.awaitSays(nil, 4, "Temporal cannot be used", "Kafka cannot be used", "worker ✗ cannot be told: Temporal does not answer",
 		"kafkabridge ✗ cannot be told: Kafka does not answer", "transcription 3 waiting", "to start a run, the oldest from", "storage ok")
 	p.awaitSays([]string{string(waiting)}, 3, "Its run could not be started yet", "Ask 1 of 3 is")
+}
+
+// TestStatus_least_privileges: to describe topics and groups is enough for all but the age of what is unread, and what may
+// not be looked at is named.
+func TestStatus_least_privileges(t *testing.T) {
+	t.Parallel()
+	if !onApacheKafka(t) {
+		t.Skip("the embedded broker knows no permissions")
+	}
+	p := newPipeline(t)
+	p.produce(p.topics.transcribed, nil, []byte("unread"))
+	groups := []string{
+		p.env.Value("KAFKA_TRANSCRIPTION_GROUP"), p.env.Value("KAFKA_COMPRESSION_GROUP"), p.env.Value("KAFKA_DEAD_LETTER_GROUP"),
+	}
+	type group struct {
+		Error       string   `json:"error"`
+		Lag         int      `json:"lag"`
+		LagSeconds  *float64 `json:"lag_seconds"`
+		OldestError string   `json:"oldest_error"`
+	}
+	look := func() []group {
+		t.Helper()
+		cmd := p.toolCommand("status", "--json")
+		cmd.Env = append(cmd.Env, "KAFKA_USERNAME="+string(apache.Guest), "KAFKA_PASSWORD="+apache.Guest.Password())
+		out, err := cmd.Output()
+		var report struct{ Kafka struct{ Groups []group } }
+		if jsonErr := json.Unmarshal(out, &report); jsonErr != nil || len(report.Kafka.Groups) != 3 {
+			t.Fatalf("%v, %v in %s", err, jsonErr, out)
+		}
+		return report.Kafka.Groups
+	}
+	allow := func(operation kadm.ACLOperation) {
+		t.Helper()
+		if err := apache.Give(t.Context(), kadm.NewClient(p.kafka),
+			apache.Grant{User: apache.Guest, Topics: p.topics.all()[1:], Operations: []kadm.ACLOperation{operation}},
+			apache.Grant{User: apache.Guest, Groups: groups, Operations: []kadm.ACLOperation{kadm.OpDescribe}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for i, g := range look() {
+		if !strings.Contains(g.Error, "may not look at consumer group "+groups[i]) {
+			t.Errorf("with no permission: %+v", g)
+		}
+	}
+	allow(kadm.OpDescribe)
+	p.await("it tells all but the age", func(context.Context) error {
+		got := look()
+		if g := got[0]; g.Error != "" || g.Lag != 1 || g.LagSeconds != nil || !strings.Contains(g.OldestError, "no permission for the topic") ||
+			got[1].Error != "" || got[2].Error != "" {
+			return fmt.Errorf("it says %+v", got)
+		}
+		return nil
+	})
+	allow(kadm.OpRead)
+	p.await("it tells the age as well", func(context.Context) error {
+		if g := look()[0]; g.Error != "" || g.LagSeconds == nil || g.OldestError != "" {
+			return fmt.Errorf("it says %+v", g)
+		}
+		return nil
+	})
 }
