@@ -28,6 +28,10 @@ type Overview struct {
 	Transcriptions, Compressions, Overdue Queue
 	// Unattended are videos of which a deadline has passed by more than the slack, and nothing was done.
 	Unattended Queue
+	// Troubled are videos of which the last step failed and is tried again; the oldest is the one for which that is so longest,
+	// with the error in words for people.
+	Troubled      Queue
+	TroubledError string
 	// Failed are the videos of which a track was given up; FailedLately those since a day ago.
 	Failed, FailedLately int
 	// NewestFailed are the tracks that were given up last.
@@ -121,6 +125,16 @@ func (s *Store) Overview(ctx context.Context, d Deadlines) (Overview, error) {
 	}
 	b.Queue(countUnattended, deadlineArgs(d)...).QueryRow(func(row pgx.Row) error { return row.Scan(&o.Unattended.Count) })
 	b.Queue(oldestUnattended, deadlineArgs(d)...).QueryRow(oldest(&o.Unattended))
+	b.Queue(troubled).QueryRow(func(row pgx.Row) error {
+		var w Waiting
+		err := row.Scan(&w.VideoID, &w.Since, &w.Asks, &o.TroubledError, &o.Troubled.Count)
+		if errors.Is(err, pgx.ErrNoRows) {
+			return nil
+		}
+		w.Since = w.Since.UTC()
+		o.Troubled.Oldest = &w
+		return err
+	})
 	b.Queue(newestFailed).Query(func(rows pgx.Rows) (err error) {
 		o.NewestFailed, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (g GivenUp, err error) {
 			err = row.Scan(&g.VideoID, &g.Track, &g.At, &g.Reason)
@@ -205,6 +219,12 @@ const (
 	countUnattended = `select count(*)` + unattended
 
 	oldestUnattended = `select video_id::text, deadline, asks` + unattended + ` order by 2, 1 limit 1`
+
+	troubled = `
+		select video_id::text, coalesce(transcription_error_at, updated_at), asks, transcription_error, count(*) over ()
+		from pipeline.videos
+		where deleted_at is null and transcription_state = 'waiting' and transcription_error is not null
+		order by 2, 1 limit 1`
 
 	newestFailed = `
 		select video_id::text, track, at, coalesce(reason, '') from (

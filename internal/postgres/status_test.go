@@ -55,6 +55,9 @@ func TestOverview(t *testing.T) {
 	late := put(t, db, tracks, `'done', 'waiting', 1, now(), `+ago+`'25 hours', `+ago+`'25 hours'`)
 	// Not yet: less than the slack.
 	put(t, db, tracks, `'waiting', 'done', 1, `+ago+`'6 hours 4 minutes', `+ago+`'7 hours', now()`)
+	// The last step failed.
+	db.Exec(t, `update pipeline.videos set transcription_error = 'no storage', transcription_error_at = now() - interval '3 minutes' where video_id = $1`, string(first))
+	db.Exec(t, `update pipeline.videos set transcription_error = 'no Kafka', transcription_error_at = now() - interval '2 minutes' where video_id = $1`, string(oldest))
 	// Failed; the third is a tombstone.
 	failed := put(t, db, `transcription_state, compression_state, transcription_error, transcription_error_at`, `'given_up', 'done', 'no answer', `+ago+`'1 hour'`)
 	put(t, db, `transcription_state, compression_state, compression_error, compression_error_at`, `'done', 'given_up', 'late', `+ago+`'3 days'`)
@@ -89,6 +92,8 @@ func TestOverview(t *testing.T) {
 		Compressions:   postgres.Queue{Count: 3, Oldest: &postgres.Waiting{VideoID: late, Since: since(25 * time.Hour), Asks: 1}},
 		Overdue:        postgres.Queue{Count: 1, Oldest: &postgres.Waiting{VideoID: oldest, Since: since(30 * time.Hour), Asks: 5}},
 		Unattended:     postgres.Queue{Count: 3, Oldest: &postgres.Waiting{VideoID: late, Since: since(time.Hour), Asks: 1}},
+		Troubled:       postgres.Queue{Count: 2, Oldest: &postgres.Waiting{VideoID: first, Since: since(3 * time.Minute), Asks: 1}},
+		TroubledError:  "no storage",
 		Failed:         2, FailedLately: 1,
 		NewestFailed: []postgres.GivenUp{
 			{VideoID: failed, Track: contract.TranscriptionTrack, At: lately(time.Hour), Reason: "no answer"},

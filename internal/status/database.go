@@ -72,7 +72,7 @@ func (o overview) videos() Videos {
 	v := Videos{
 		Error: o.err, Unfinished: o.Unfinished,
 		Transcription: o.queue(o.Transcriptions), Compression: o.queue(o.Compressions), Overdue: o.queue(o.Overdue),
-		Unattended: o.queue(o.Unattended), Failed: o.Failed, FailedLately: o.FailedLately, Newest: []GivenUp{},
+		Unattended: o.queue(o.Unattended), Troubled: o.queue(o.Troubled), TroubledError: o.TroubledError, Failed: o.Failed, FailedLately: o.FailedLately, Newest: []GivenUp{},
 	}
 	for _, g := range o.NewestFailed {
 		f := GivenUp{VideoID: g.VideoID, Track: g.Track, At: g.At, Reason: g.Reason}

@@ -15,6 +15,8 @@ const (
 	outboxAllowed = time.Minute
 	// backlogAllowed is how long a task may wait for a worker.
 	backlogAllowed = time.Minute
+	// troubleAllowed is how long a step may fail: it is tried again at most a minute later.
+	troubleAllowed = time.Minute
 	// starterSilent is how long ago the starter's last statement may be: its relay makes one every five seconds.
 	starterSilent = time.Minute
 	// runsMissing is the least number of unfinished videos without a run that is worth a word, and one in runsShare of all
@@ -136,14 +138,14 @@ func (v *verdict) group(g Group, bridge bool) {
 	}
 	if g.LagSeconds != nil && *g.LagSeconds > lagAllowed.Seconds() {
 		v.add(Degraded, "look at the log of the "+map[bool]string{true: "kafkabridge", false: "starter"}[bridge],
-			"%s of %s are unread, the oldest for %s.", plural(g.Lag, "record"), topics, ago(*g.LagSeconds))
+			"%s of %s%s unread, the oldest for %s.", plural(g.Lag, "record"), topics, are(int(g.Lag)), ago(*g.LagSeconds))
 	}
 }
 
 func (v *verdict) backlogs(r Report) {
 	if r.Worker.BacklogSeconds > backlogAllowed.Seconds() {
-		v.add(Degraded, "look at the worker's log, or run more workers", "%s wait for a worker, the oldest for %s.",
-			plural(r.Worker.Backlog, "task"), ago(r.Worker.BacklogSeconds))
+		v.add(Degraded, "look at the worker's log, or run more workers", "%s waiting for a worker, the oldest for %s.",
+			plural(r.Worker.Backlog, "task")+are(int(r.Worker.Backlog)), ago(r.Worker.BacklogSeconds))
 	}
 	for _, i := range r.Outbox.Intents {
 		if i.AgeSeconds > outboxAllowed.Seconds() {
@@ -157,6 +159,10 @@ func (v *verdict) work(r Report) {
 	if u := r.Videos.Unattended; u.Count > 0 && u.Oldest != nil {
 		v.add(Degraded, "vidflow status "+string(u.Oldest.VideoID),
 			"Nobody sees to %s: a deadline has passed, for the first %s ago.", plural(int64(u.Count), "video"), ago(u.Oldest.AgeSeconds))
+	}
+	if u := r.Videos.Troubled; u.Count > 0 && u.Oldest != nil && u.Oldest.AgeSeconds > troubleAllowed.Seconds() {
+		v.add(Degraded, "vidflow status "+string(u.Oldest.VideoID), "%s in trouble, the first for %s: %s",
+			plural(int64(u.Count), "video")+are(u.Count), ago(u.Oldest.AgeSeconds), r.Videos.TroubledError)
 	}
 	if r.Videos.Error == "" && r.Temporal.Error == "" && r.Temporal.CountError == "" {
 		missing := int64(r.Videos.Unfinished) - r.Temporal.OpenRuns

@@ -330,6 +330,9 @@ func (s *screen) videos(v Videos) {
 	if v.Unattended.Count > 0 {
 		s.row("unattended", "%s", queue(v.Unattended, "past a deadline", "due %s ago"))
 	}
+	if v.Troubled.Count > 0 {
+		s.row("in trouble", "%s", queue(v.Troubled, "in trouble", "for %s"))
+	}
 	if v.Failed == 0 {
 		s.row("failed", "none")
 		return

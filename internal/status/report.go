@@ -144,6 +144,9 @@ type Videos struct {
 	Overdue       Queue `json:"overdue"`
 	// Unattended are those of which a deadline has passed more than five minutes ago, and nothing was done.
 	Unattended Queue `json:"unattended"`
+	// Troubled are those of which a step fails and is tried again; TroubledError is what is said of the oldest of them.
+	Troubled      Queue  `json:"troubled"`
+	TroubledError string `json:"troubled_error,omitempty"`
 	// Failed are those that were given up; FailedLately in the last 24 hours.
 	Failed       int       `json:"failed"`
 	FailedLately int       `json:"failed_lately"`

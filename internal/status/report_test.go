@@ -77,6 +77,8 @@ func troubled() Report {
 	}
 	r.Videos.Overdue = Queue{2, &Waiting{VideoID: another, AgeSeconds: 26 * 3600}}
 	r.Videos.Unattended = Queue{4, &Waiting{VideoID: aVideo, AgeSeconds: 3 * 86400}}
+	r.Videos.Troubled = Queue{2, &Waiting{VideoID: another, AgeSeconds: 90}}
+	r.Videos.TroubledError = "Storage does not take the transcript yet; it is tried again."
 	r.Videos.Failed, r.Videos.FailedLately = 9, 2
 	r.Videos.Newest = []GivenUp{
 		{VideoID: another, Track: contract.TranscriptionTrack, At: &noon, AgeSeconds: 3000, Reason: "No transcription came for any of 3 asks. See that the transcription service runs, then retry."},
@@ -190,10 +192,12 @@ func TestJudge(t *testing.T) {
 		"an API that does not answer":       {func(r *Report) { r.Starter.API, r.Starter.APIError = "http://api", "x" }, Broken, "The API at http://api does not answer."},
 		"a short lag":                       {func(r *Report) { r.Kafka.Groups[0].Lag, r.Kafka.Groups[0].LagSeconds = 9, number(59) }, OK, ""},
 		"a long lag":                        {func(r *Report) { r.Kafka.Groups[0].Lag, r.Kafka.Groups[0].LagSeconds = 9, number(61) }, Degraded, "9 records of update_transcribe are unread"},
-		"a backlog":                         {func(r *Report) { r.Worker.Backlog, r.Worker.BacklogSeconds = 1, 61 }, Degraded, "1 task wait"},
+		"a backlog":                         {func(r *Report) { r.Worker.Backlog, r.Worker.BacklogSeconds = 1, 61 }, Degraded, "1 task is waiting"},
 		"an outbox that is behind":          {func(r *Report) { r.Outbox.Intents[0] = Intent{Kind: "run", Count: 2, AgeSeconds: 61} }, Degraded, "The outbox is behind"},
 		"an outbox that is busy":            {func(r *Report) { r.Outbox.Intents[0] = Intent{Kind: "run", Count: 2, AgeSeconds: 59} }, OK, ""},
 		"unattended":                        {func(r *Report) { r.Videos.Unattended = Queue{1, &Waiting{VideoID: aVideo}} }, Degraded, "Nobody sees to 1 video"},
+		"trouble that passes":               {func(r *Report) { r.Videos.Troubled = Queue{1, &Waiting{VideoID: aVideo, AgeSeconds: 59}} }, OK, ""},
+		"trouble that lasts":                {func(r *Report) { r.Videos.Troubled = Queue{1, &Waiting{VideoID: aVideo, AgeSeconds: 61}} }, Degraded, "1 video is in trouble, the first for 1 min: "},
 		"runs lost":                         {func(r *Report) { r.Videos.Unfinished = 17 }, Degraded, "About 10 of 17 unfinished videos have no run"},
 		"runs not started yet":              {func(r *Report) { r.Videos.Unfinished, r.Outbox.Intents[0].Count = 17, 10 }, OK, ""},
 		"few runs lost":                     {func(r *Report) { r.Videos.Unfinished = 16 }, OK, ""},

@@ -272,7 +272,7 @@ func (s Sources) fill(v *Video, k known) {
 	for _, i := range k.Intents {
 		v.Pending = append(v.Pending, Due(i))
 	}
-	for _, c := range k.Details.Claims {
+	for _, c := range k.Claims {
 		v.Claims = append(v.Claims, Claim(c))
 	}
 	for _, l := range k.Letters {
