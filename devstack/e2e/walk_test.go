@@ -208,7 +208,7 @@ func (w *walk) beAway() {
 		}
 	}
 	exec(`alter database "` + name + `" with allow_connections false`)
-	exec(`select pg_terminate_backend(pid) from pg_stat_activity where datname = $1 and application_name like 'vidflow starter%'`, name)
+	exec(`select pg_terminate_backend(pid) from pg_stat_activity where datname = $1`, name)
 	for name, op := range w.operations {
 		if op.declares(http.StatusServiceUnavailable) {
 			w.do(name, http.StatusServiceUnavailable, on(id))

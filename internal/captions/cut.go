@@ -122,12 +122,8 @@ func disentangle(cues []Cue) {
 			c.Start = max(c.Start, cues[i-1].Start+1)
 		}
 		c.End = max(c.End, c.Start+1)
-		if i > 0 {
-			before := &cues[i-1]
-			if c.Start-before.End < closedGap && c.Start-before.Start <= maxDuration {
-				before.End = c.Start
-			}
-			before.End = min(before.End, c.Start)
+		if i > 0 && c.Start-cues[i-1].End < closedGap && c.Start-cues[i-1].Start <= maxDuration {
+			cues[i-1].End = c.Start
 		}
 	}
 }

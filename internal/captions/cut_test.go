@@ -61,6 +61,11 @@ func TestTimes(t *testing.T) {
 			[]captions.Word{word("One.", 1, 90), word("Two.", 60, 61)},
 			"WEBVTT\n\n00:00:01.000 --> 00:00:08.000\nOne.\n\n00:01:00.000 --> 00:01:01.000\nTwo.\n",
 		},
+		"a phrase over another word": {
+			[]captions.Word{word(strings.Repeat("phrase ", 13)+"ends.", 1, 61), word("Next.", 7, 8)},
+			"WEBVTT\n\n00:00:01.000 --> 00:00:04.469\nphrase phrase phrase phrase\nphrase phrase phrase phrase\n\n" +
+				"00:00:04.469 --> 00:00:08.000\nphrase phrase phrase\nphrase phrase ends. Next.\n",
+		},
 		"beyond what a clock shows": {
 			[]captions.Word{word("One.", 1e300, 1e301), word("Two.", 359_999, 1e300)},
 			"WEBVTT\n\n99:59:59.000 --> 100:00:00.000\nOne. Two.\n",
@@ -76,6 +81,18 @@ func TestTimes(t *testing.T) {
 				t.Errorf("(-want +got):\n%s", diff)
 			}
 		})
+	}
+}
+
+// TestMoreThanTime is that 3,000 sentences are said within a millisecond: even so each has its cue.
+func TestMoreThanTime(t *testing.T) {
+	t.Parallel()
+	words := []captions.Word{{Text: "Next.", Start: 1.001, End: 2}}
+	for range 3000 {
+		words = append(words, captions.Word{Text: "This sentence is as long as what two lines take.", Start: 1, End: 1})
+	}
+	if cues := checkFile(t, words); len(cues) < 1500 {
+		t.Errorf("%d cues", len(cues))
 	}
 }
 
