@@ -186,6 +186,12 @@ status: build-vidflow ## Show how the pipeline is doing (vidflow status; ARGS=--
 		source .dev/env; }; \
 	exec $(VIDFLOW) status $(ARGS)
 
+.PHONY: replay
+replay: build-vidflow ## Find open runs that the workflow as it is here could not go on with (vidflow replay, ARGS='--sample 5%')
+	@[ -n "$${TEMPORAL_ADDRESS:-}" ] || { \
+		[ -r .dev/env ] || { echo 'No Temporal: set TEMPORAL_ADDRESS and its like, or start `make dev` in another terminal.' >&2; exit 2; }; \
+		source .dev/env; }; exec $(VIDFLOW) replay $(ARGS)
+
 .PHONY: chaos
 chaos: build-devstack build-vidflow ## Break a whole pipeline in every way, heal it, check every result (SEED=1 VIDEOS=500 MINUTES=5)
 	@$(DEVSTACK) chaos --binary=$(VIDFLOW) --seed='$(SEED)' --videos='$(VIDEOS)' --minutes='$(MINUTES)'
