@@ -49,6 +49,14 @@ func (adoptCmd) Help() string {
 		"  vidflow adopt --state untracked --until 2d --dry-run\n\n  vidflow adopt --state untracked --until 2d --rate 1"
 }
 
+// Validate implements kong.Validatable.
+func (c *adoptCmd) Validate() error {
+	if c.Rate < 0 || c.Limit < 0 {
+		return errors.New("--rate and --limit: want 0 or more")
+	}
+	return nil
+}
+
 func (c *adoptCmd) run(ctx context.Context, t *toolbox) error {
 	query, err := c.query(t)
 	if err != nil {
@@ -96,9 +104,6 @@ func (c *adoptCmd) run(ctx context.Context, t *toolbox) error {
 func (c *adoptCmd) query(t *toolbox) (q postgres.UnfinishedQuery, err error) {
 	for _, state := range c.State {
 		q.Lacks = append(q.Lacks, postgres.Lack(state))
-	}
-	if c.Rate < 0 || c.Limit < 0 {
-		return q, errors.New("--rate and --limit: want 0 or more")
 	}
 	if c.Course != "" {
 		id, err := contract.ParseVideoID(c.Course) // an id of the same kind

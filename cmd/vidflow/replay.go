@@ -49,6 +49,12 @@ func (replayCmd) Help() string {
 		"  vidflow replay --query \"WorkflowId = 'video/0b0e4a3e-35cf-4cd3-9a0c-0c1f3f3d9a01'\""
 }
 
+// Validate implements kong.Validatable.
+func (c *replayCmd) Validate() error {
+	_, err := c.selection()
+	return err
+}
+
 func (c *replayCmd) run(ctx context.Context, t *toolbox) error {
 	selection, err := c.selection()
 	if err != nil {

@@ -105,17 +105,23 @@ func (s *Store) unfinished(ctx context.Context, q UnfinishedQuery, after, only s
 }
 
 // selectUnfinished has the last video of a full page among its rows also when it is not selected: the page goes on there.
+// Pipelines are looked up one by one: joined as a whole, each page would read all of them.
 const selectUnfinished = `
 	with page as (
-		select v.id, coalesce(v.course_id::text, '') as course_id, coalesce(v.title, '') as title, ` + createdAt + ` as created_at,
-			coalesce(p.transcription_state, 'untracked') as transcription, coalesce(p.compression_state, 'untracked') as compression,
-			coalesce(p.asks, 0) as asks, coalesce(v.transcript_url, '') = '' as lacks_transcript, p.deleted_at is not null as deleted,
-			row_number() over (order by v.id) = $3::int as last
-		from public.videos v left join pipeline.videos p on p.video_id = v.id
-		where ($1::uuid is null or v.id > $1::uuid) and ($2::uuid is null or v.id = $2::uuid)
-		order by v.id limit $3::int
+		select v.*, row_number() over (order by v.id) = $3::int as last
+		from (
+			select v.id, coalesce(v.course_id::text, '') as course_id, coalesce(v.title, '') as title, ` + createdAt + ` as created_at,
+				coalesce(v.transcript_url, '') = '' as lacks_transcript
+			from public.videos v
+			where ($1::uuid is null or v.id > $1::uuid) and ($2::uuid is null or v.id = $2::uuid)
+			order by v.id limit $3::int
+		) v
+	), pair as (
+		select page.*, coalesce(p.transcription_state, 'untracked') as transcription,
+			coalesce(p.compression_state, 'untracked') as compression, coalesce(p.asks, 0) as asks, p.deleted_at is not null as deleted
+		from page left join lateral (select * from pipeline.videos p where p.video_id = page.id limit 1) p on true
 	), judged as (
-		select page.*, case
+		select pair.*, case
 			when deleted or course_id <> $5::text
 				or created_at < $6::timestamptz or created_at >= $7::timestamptz then null
 			when transcription = 'given_up' and 'failed' = any(wanted) then 'failed'
@@ -123,10 +129,10 @@ const selectUnfinished = `
 			when 'waiting' in (transcription, compression) and 'waiting' = any(wanted) then 'waiting'
 			when compression = 'overdue' and 'overdue' = any(wanted) then 'overdue'
 			end as lack
-		from page, string_to_array($4::text, ',') wanted
+		from pair, string_to_array($4::text, ',') wanted
 	)
 	select id::text, course_id, title, created_at, transcription, compression, asks, lack, last
-	from judged where lack is not null or last order by id`
+	from judged where lack is not null or last order by judged.id`
 
 func orNull(s string) any {
 	if s == "" {
