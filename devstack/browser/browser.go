@@ -13,18 +13,20 @@ import (
 	"time"
 
 	"github.com/chromedp/cdproto/cdp"
+	"github.com/chromedp/cdproto/input"
 	"github.com/chromedp/cdproto/network"
 	"github.com/chromedp/chromedp"
 )
 
-// Size of what a tab shows, in pixels.
+// What a tab shows is that wide and high, in pixels of CSS; a screenshot has scale times as many.
 const (
-	Width  = 1400
-	Height = 1000
+	width  = 1600
+	height = 800
+	scale  = 0.875
 )
 
 // patience bounds each single action: the machine may be small and busy.
-const patience = 60 * time.Second
+const patience = 90 * time.Second
 
 // Browser is a Chromium with a profile of its own, which is gone when the test ends.
 type Browser struct {
@@ -88,11 +90,14 @@ func (b *Browser) Tab(t testing.TB) *Tab {
 	t.Cleanup(closeTab)
 	tab := &Tab{t: t, ctx: ctx}
 	// The first action opens the tab and must not have a deadline: the tab would end with it.
-	if err := chromedp.Do(ctx, chromedp.EmulateViewport(Width, Height)); err != nil {
+	if err := chromedp.Do(ctx, chromedp.EmulateViewport(width, height, chromedp.EmulateScale(scale))); err != nil {
 		t.Fatalf("open a tab: %v", err)
 	}
 	return tab
 }
+
+// In is the same tab for a subtest, whose failures are its own.
+func (t *Tab) In(tb testing.TB) *Tab { return &Tab{t: tb, ctx: t.ctx} }
 
 // Open goes to a page and waits until it is loaded.
 func (t *Tab) Open(url string) {
@@ -183,12 +188,37 @@ func (t *Tab) AwaitText(texts ...string) {
 	}
 }
 
-// Click clicks at the first element that a CSS selector finds, once it is visible.
-func (t *Tab) Click(selector string) {
+// Click clicks at the last element that a CSS selector finds, that can be seen and used, and whose text begins like this,
+// once there is one. An empty text is any.
+func (t *Tab) Click(selector, begins string) {
 	t.t.Helper()
-	if err := t.do(chromedp.Click(chromedp.CSS(selector))); err != nil {
-		t.t.Fatalf("click at %s: %v; the page shows:\n%s", selector, err, t.Text())
+	element := t.find(selector, begins)
+	t.Eval(element+".click()", nil)
+}
+
+// Type types a text into the last element that a CSS selector finds and that can be seen, in the place of what it says.
+func (t *Tab) Type(selector, value string) {
+	t.t.Helper()
+	t.Eval(t.find(selector, "")+`.focus(), document.execCommand("selectAll"), true`, nil)
+	if err := t.do(chromedp.Func(func(ctx context.Context, target *chromedp.Target) error {
+		_, err := cdp.Call(ctx, target, input.InsertText, input.InsertTextParams{Text: value})
+		return err
+	})); err != nil {
+		t.t.Fatalf("type into %s: %v", selector, err)
 	}
+}
+
+// find waits for an element and returns an expression for it.
+func (t *Tab) find(selector, begins string) string {
+	t.t.Helper()
+	text, err := json.Marshal(begins)
+	if err != nil {
+		t.t.Fatal(err)
+	}
+	element := fmt.Sprintf(`[...document.querySelectorAll(%q)].findLast(e => e.checkVisibility() && !e.disabled && e.innerText.trim().startsWith(%s))`,
+		selector, text)
+	t.Await("there is "+selector+" "+begins, element+" !== undefined")
+	return element
 }
 
 // Screenshot is a PNG of what the window shows.

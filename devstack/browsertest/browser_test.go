@@ -29,7 +29,7 @@ func TestBrowser(t *testing.T) {
 	tab.SetCookie(page.URL, "name", "Ada")
 	tab.Open(page.URL)
 	tab.AwaitText("Hello Ada", "in a frame")
-	tab.Click("button")
+	tab.Click("button", "Hello")
 	tab.AwaitText("clicked once")
 	var sum int
 	if tab.Eval("Promise.resolve(1 + 2)", &sum); sum != 3 {
