@@ -110,6 +110,12 @@ kafka-tools:
 test-browser: browser-tools build-devstack build-race ## Run the tests that look through a real browser
 	@$(DEVSTACK) exec --binary=$(VIDFLOW_RACE) -- go -C devstack test -race -timeout=15m $(ARGS) ./browsertest
 
+.PHONY: screenshots
+screenshots: browser-tools build-devstack build-vidflow ## Take the pictures of docs/operators.md anew, from a pipeline of its own
+	@mkdir -p docs/images
+	@$(DEVSTACK) exec --binary=$(VIDFLOW) -- go -C devstack test -count=1 -timeout=15m ./browsertest \
+		-run=TestTemporalUI -screenshots='$(abspath docs/images)'
+
 .PHONY: browser-tools
 browser-tools:
 	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null || \

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -44,6 +45,56 @@ var titles = map[contract.VideoID]string{
 	retried: "Processes and threads", cancelled: "Virtual memory",
 }
 
+// The queries of docs/operators.md, in which a word in capitals is to be replaced.
+const (
+	queryWaiting  = `ExecutionStatus="Running" AND Transcription="waiting"`
+	queryBefore   = `ExecutionStatus="Running" AND Transcription="waiting" AND StartTime<"TIME"`
+	queryFailed   = `ExecutionStatus="Failed" AND CloseTime>="TIME"`
+	queryVideo    = `WorkflowId="video/ID"`
+	queryTitle    = `Title STARTS_WITH "TITLE"`
+	queryOverdue  = `ExecutionStatus="Running" AND Compression="overdue"`
+	queryAgain    = `ExecutionStatus="Running" AND Transcription="waiting" AND Asks>1`
+	queryTrouble  = `ExecutionStatus="Running" AND Trouble IS NOT NULL`
+	queryStep     = `ExecutionStatus="Running" AND Trouble="StoreTranscript"`
+	queryUntitled = `ExecutionStatus="Running" AND Transcription IS NULL`
+	queryCourse   = `CourseId="COURSE"`
+	queryDeleted  = `ExecutionStatus="Completed" AND (Transcription="waiting" OR Compression="waiting" OR Compression="overdue")`
+)
+
+// TestOperatorsPage: the page has the queries and the addresses that are tested here, and shows every picture.
+func TestOperatorsPage(t *testing.T) {
+	t.Parallel()
+	page, err := os.ReadFile("../../docs/operators.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	has := func(text string) {
+		if !strings.Contains(string(page), text) {
+			t.Errorf("docs/operators.md has no %s", text)
+		}
+	}
+	for _, query := range []string{
+		queryWaiting, queryBefore, queryFailed, queryVideo, queryTitle, queryOverdue, queryAgain, queryTrouble, queryStep, queryUntitled,
+		queryCourse, queryDeleted,
+	} {
+		has("`" + query + "`")
+	}
+	for _, query := range []string{queryWaiting, queryOverdue, queryAgain, queryTrouble} {
+		has("`/namespaces/default/workflows?query=" + url.QueryEscape(query) + "`")
+	}
+	has(startForm + "ID`")
+	pictures, err := filepath.Glob("../../docs/images/temporal-*.png")
+	if err != nil || len(pictures) == 0 {
+		t.Fatalf("no pictures: %v", err)
+	}
+	for _, picture := range pictures {
+		has("](images/" + filepath.Base(picture) + ")")
+	}
+	if shown := strings.Count(string(page), "](images/"); shown != len(pictures) {
+		t.Errorf("docs/operators.md shows %d pictures, and there are %d", shown, len(pictures))
+	}
+}
+
 // console is the Temporal UI, and the pipeline that it shows.
 type console struct {
 	*world
@@ -51,8 +102,6 @@ type console struct {
 	ui  string
 	// others is when the videos but the first and the second were created.
 	others time.Time
-	// address is what a question found.
-	address string
 }
 
 // newConsole brings the videos into their states.
@@ -176,7 +225,7 @@ func (c *console) picture(name string, texts ...string) {
 	if *screenshots == "" {
 		return
 	}
-	if err := os.WriteFile(filepath.Join(*screenshots, name+".png"), c.tab.Screenshot(), 0o644); err != nil {
+	if err := os.WriteFile(filepath.Join(*screenshots, "temporal-"+name+".png"), c.tab.Screenshot(), 0o644); err != nil {
 		c.t.Fatal(err)
 	}
 }
@@ -200,13 +249,13 @@ func TestTemporalUI(t *testing.T) {
 			c.picture("list", "1. Binary search", "StoreTranscript", "given_up", "Hash tables & collisions")
 		}},
 		{"which wait longest", func(c *console) {
-			c.list(`ExecutionStatus="Running" AND Transcription="waiting"`, waiting, askedAgain, failing)
-			c.list(`ExecutionStatus="Running" AND Transcription="waiting" AND StartTime<"`+c.others.UTC().Format(time.RFC3339Nano)+`"`, waiting)
+			c.list(queryWaiting, waiting, askedAgain, failing)
+			c.list(strings.Replace(queryBefore, "TIME", c.others.UTC().Format(time.RFC3339Nano), 1), waiting)
 			c.run(waiting, "user-metadata")
 			c.picture("waiting", "1. Binary search", "transcription waiting ask 1 of 3 at 20", ", asked again at 20", "compression waiting since 20", ", overdue at 20")
 		}},
 		{"which failed since yesterday, and why", func(c *console) {
-			c.list(`ExecutionStatus="Failed" AND CloseTime>="`+time.Now().Add(-24*time.Hour).UTC().Format(time.RFC3339)+`"`, givenUp)
+			c.list(strings.Replace(queryFailed, "TIME", time.Now().Add(-24*time.Hour).UTC().Format(time.RFC3339), 1), givenUp)
 			c.run(givenUp, "timeline")
 			c.picture("failed", "FAILED", "No transcription came for any of 3 asks. See that the transcription service runs, then retry.", workflows.ErrTranscriptionGivenUp,
 				": ask for the transcription again (2 of 3), unless it has come", ": give the transcription up, unless it has come")
@@ -215,8 +264,8 @@ func TestTemporalUI(t *testing.T) {
 				"To ask again: the update retry; when the run has ended, start one with the same id and the input")
 		}},
 		{"what happened to this one", func(c *console) {
-			c.list(`Title STARTS_WITH "Merge"`, done)
-			c.list(`WorkflowId="`+workflows.WorkflowID(done)+`"`, done)
+			c.list(strings.Replace(queryTitle, "TITLE", "Merge", 1), done)
+			c.list(strings.Replace(queryVideo, "ID", string(done), 1), done)
 			c.run(done, "user-metadata")
 			c.picture("done", "Merge sort, explained", "recording", "transcription done asked for once: transcript", "compression done compressed video", "All videos of the course")
 			c.links(map[string]string{
@@ -228,28 +277,29 @@ func TestTemporalUI(t *testing.T) {
 			c.tab.AwaitText("Load the plan, ask for a transcription", "Store the transcript (", "Set the URL of the compressed video")
 		}},
 		{"which are overdue", func(c *console) {
-			c.list(`ExecutionStatus="Running" AND Compression="overdue"`, overdue)
+			c.list(queryOverdue, overdue)
 			c.run(overdue, "user-metadata")
 			c.picture("overdue", "Quicksort in practice", "transcription done asked for once: transcript", "compression overdue since 20", ", given up at 20")
 		}},
 		{"which are asked for again", func(c *console) {
-			c.list(`ExecutionStatus="Running" AND Transcription="waiting" AND Asks>1`, askedAgain)
+			c.list(queryAgain, askedAgain)
 			c.picture("asked-again", "Hash tables & collisions")
 			c.run(askedAgain, "user-metadata")
 			c.tab.AwaitText("Hash tables & collisions", "transcription waiting ask 2 of 3 at 20")
 		}},
 		{"where a step fails right now", func(c *console) {
-			c.list(`ExecutionStatus="Running" AND Trouble IS NOT NULL`, failing)
-			c.list(`ExecutionStatus="Running" AND Trouble="StoreTranscript"`, failing)
+			c.list(queryTrouble, failing)
+			c.list(queryStep, failing)
 			c.run(failing, "user-metadata")
 			c.picture("trouble", "Store the transcript (", "fails since 20", "and is tried again until it succeeds. See that the storage, Kafka and the database are there.",
 				"First error: storage: upload", "502 Bad Gateway", "Latest error and next try")
-			c.tab.Eval(frameLinks+`.find(a => a.innerText === "Latest error and next try").href`, &c.address)
-			c.tab.Open(c.address)
+			var pending string
+			c.tab.Eval(frameLinks+`.find(a => a.innerText === "Latest error and next try").href`, &pending)
+			c.tab.Open(pending)
 			c.picture("pending", "StoreTranscript", "Attempt", "Next Retry", "Last Failure", "502 Bad Gateway")
 		}},
 		{"all of a course", func(c *console) {
-			c.list(`CourseId="`+seed.Courses[1].ID+`"`, retried, cancelled)
+			c.list(strings.Replace(queryCourse, "COURSE", seed.Courses[1].ID, 1), retried, cancelled)
 			c.picture("course", "Processes and threads", "Virtual memory")
 		}},
 		{"how to ask again while a run is open", func(c *console) {
@@ -289,7 +339,7 @@ func TestTemporalUI(t *testing.T) {
 			c.list(`ExecutionStatus="Running" AND CourseId="`+seed.Courses[1].ID+`"`, retried, cancelled)
 		}},
 		{"which were deleted while they ran", func(c *console) {
-			c.list(`ExecutionStatus="Completed" AND (Transcription="waiting" OR Compression="waiting" OR Compression="overdue")`, deleted)
+			c.list(queryDeleted, deleted)
 			c.picture("deleted", "Heaps (first take)")
 			c.run(deleted, "timeline")
 			c.tab.AwaitText("COMPLETED", `"missing": "deleted"`)
@@ -301,7 +351,7 @@ func TestTemporalUI(t *testing.T) {
 			c.picture("workers", "videos", "Pollers", "RUNNING", "SHUTTING DOWN")
 		}},
 		{"what a run without a video is", func(c *console) {
-			c.list(`ExecutionStatus="Running" AND Transcription IS NULL`, unknown)
+			c.list(queryUntitled, unknown)
 			c.run(unknown, "user-metadata")
 			c.picture("unknown", "Started by a result on update_transcribe-ui", "There is no video with this id yet. At 20", "it is looked for once more, then the run ends.")
 		}},
@@ -325,9 +375,12 @@ func (c *console) links(want map[string]string) {
 	}
 }
 
+// startForm is the address of the form that starts a run; the id of the video follows.
+const startForm = "/namespaces/default/workflows/start-workflow?workflowType=Video&taskQueue=videos&workflowId=video%2F"
+
 // form opens the form that starts a run like the last one of a video.
 func (c *console) form(id contract.VideoID) {
 	c.t.Helper()
-	c.tab.Open(c.ui + "/namespaces/default/workflows/start-workflow?workflowType=Video&taskQueue=videos&workflowId=" + url.QueryEscape(workflows.WorkflowID(id)))
+	c.tab.Open(c.ui + startForm + string(id))
 	c.tab.Await("the form has the last run's input", `document.querySelector('[aria-label="Data"]')?.innerText.includes("`+string(id)+`")`)
 }
