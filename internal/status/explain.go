@@ -46,7 +46,11 @@ func (v *Video) explain() {
 	v.compression()
 	v.object()
 	if v.Verdict == VideoOK && v.State == string(postgres.Done) && len(v.Says) == 0 {
-		v.say("Both results are in; nothing is left to do.")
+		if v.Pipeline.Transcription.State == contract.Done && v.Pipeline.Compression.State == contract.Done {
+			v.say("Both results are in; nothing is left to do.")
+		} else {
+			v.say("The result that came is applied, and nobody asked for the other; nothing is left to do.")
+		}
 	}
 	if v.Runs.Error != "" && v.Verdict == VideoOK && v.open() {
 		v.Verdict = VideoUnclear

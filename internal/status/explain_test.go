@@ -124,6 +124,11 @@ func TestVideo_explain(t *testing.T) {
 			v.Pipeline.Transcription.State, v.Pipeline.Compression.State = contract.Untracked, contract.Untracked
 			v.Runs.List = nil
 		}, VideoOK, []string{"It was created elsewhere, and nothing is asked for; a result that comes is applied."}, "POST "},
+		"one result of a video from elsewhere": {
+			doneVideo, func(v *Video) { v.Pipeline.Compression = Compression{Track: Track{State: contract.Untracked}} }, VideoOK,
+			[]string{"The result that came is applied, and nobody asked for the other; nothing is left to do."},
+			"",
+		},
 		"never dealt with": {waitingVideo, func(v *Video) {
 			v.State, v.Pipeline, v.Runs.List = string(postgres.Untracked), nil, nil
 		}, VideoOK, []string{"It was created elsewhere, and vidflow has not dealt with it yet; a result that comes is applied."}, "POST "},
