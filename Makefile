@@ -123,7 +123,7 @@ browser-tools:
 
 .PHONY: test-alerts
 test-alerts: prometheus-tools build-devstack build-race ## Test alerts, dashboards and runbook with a real Prometheus, and raise the alerts
-	@VIDFLOW_TEST_PROMETHEUS=1 $(DEVSTACK) exec --binary=$(VIDFLOW_RACE) -- go -C devstack test -race -timeout=15m $(ARGS) ./oncall
+	@VIDFLOW_TEST_PROMETHEUS=1 $(DEVSTACK) exec --binary=$(VIDFLOW_RACE) -- go -C devstack test -race -timeout=15m -run="^Test(Alerts|Promtool)" $(ARGS) ./oncall ./e2e
 
 .PHONY: prometheus-tools
 prometheus-tools:

@@ -312,13 +312,13 @@ func (p *pipeline) stopAll() {
 }
 
 // simulate runs the external services until the end of the test.
-func (p *pipeline) simulate(b simulator.Behaviour) {
+func (p *pipeline) simulate(b simulator.Behaviour) *simulator.Simulator {
 	p.t.Helper()
-	p.simulateTraced(b, nil)
+	return p.simulateTraced(b, nil)
 }
 
 // simulateTraced is simulate with services that make spans.
-func (p *pipeline) simulateTraced(b simulator.Behaviour, traces trace.TracerProvider) {
+func (p *pipeline) simulateTraced(b simulator.Behaviour, traces trace.TracerProvider) *simulator.Simulator {
 	p.t.Helper()
 	sim, err := simulator.New(simulator.Config{
 		Brokers:      testBrokers(p.t),
@@ -341,6 +341,7 @@ func (p *pipeline) simulateTraced(b simulator.Behaviour, traces trace.TracerProv
 		}
 		sim.Close()
 	})
+	return sim
 }
 
 // soon answers at once, in the forms of the contract.

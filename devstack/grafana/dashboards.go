@@ -2,6 +2,7 @@ package grafana
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/grafana/grafana-foundation-sdk/go/units"
 )
@@ -217,4 +218,23 @@ func process() row {
 		{"Memory", "Resident memory.", bytes, by("instance", `process_resident_memory_bytes{job="$job"}`), nil},
 		{"Goroutines", "A number that only grows is a leak.", number, by("instance", `go_goroutines{job="$job"}`), nil},
 	}}
+}
+
+// Expression is one of a panel.
+type Expression struct{ Board, Panel, Expr string }
+
+// Expressions are all, with Grafana's variables as whoever looks would have them: the interval of rates, and the job.
+func Expressions(rateInterval string) []Expression {
+	var all []Expression
+	for _, b := range []board{overview(), worker(), starter(), bridge()} {
+		fill := strings.NewReplacer("$__rate_interval", rateInterval, "$job", b.job)
+		for _, r := range b.rows {
+			for _, p := range r.panels {
+				for _, q := range p.queries {
+					all = append(all, Expression{b.uid, p.title, fill.Replace(q.expr)})
+				}
+			}
+		}
+	}
+	return all
 }
