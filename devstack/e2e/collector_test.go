@@ -148,12 +148,10 @@ func (c *collector) contains(text string) bool {
 	return slices.ContainsFunc(c.raw, func(raw []byte) bool { return bytes.Contains(raw, []byte(text)) })
 }
 
-// bytes is how much came in all.
-func (c *collector) bytes() (n int) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for _, raw := range c.raw {
-		n += len(raw)
+// bytes is what all spans of the trace have on their way.
+func (t tree) bytes() (n int) {
+	for _, s := range t {
+		n += proto.Size(s.Span)
 	}
 	return n
 }

@@ -128,7 +128,7 @@ func TestTracing(t *testing.T) {
 		below(store, tracedWorker+"read "+p.topics.transcribed),
 		below(store, tracedWorker+"HTTP POST"),
 	)...)
-	t.Logf("the trace of a video, %d spans in %d bytes:\n%s", len(got), c.bytes(), got)
+	t.Logf("the trace of a video, %d spans in %d bytes:\n%s", len(got), got.bytes(), got)
 	events := p.history(ctx, created.ID)
 	added, all := cost(events)
 	t.Logf("its history has %d events and %d bytes, of which the trace is %d", len(events), all, added)
