@@ -14,6 +14,8 @@ ARGS ?=
 # How many records of each kind `make strain` has the bridge work off.
 SMALL ?= 200000
 LARGE ?= 2000
+# How many streams of events `make bench-events` has one starter serve.
+LISTENERS ?= 1000
 # How long `make fuzz` spends on each of its targets.
 FUZZTIME ?= 30s
 
@@ -163,6 +165,11 @@ fuzz: ## Send every decoder, the API and the bridge's tracker what nobody though
 .PHONY: strain
 strain: build-vidflow ## Measure the bridge's memory while it works off a backlog (SMALL=200000 LARGE=2000, of 1 MB)
 	@go -C devstack run ./strain --binary='$(abspath $(VIDFLOW))' --small='$(SMALL)' --large='$(LARGE)'
+
+.PHONY: bench-events
+bench-events: build-devstack build-vidflow ## Measure a starter with many listeners to its events, and what announcing them costs (LISTENERS=1000)
+	@VIDFLOW_TEST_LISTENERS='$(LISTENERS)' $(DEVSTACK) exec --binary=$(VIDFLOW) -- \
+		go -C devstack test -count=1 -v -timeout=15m -run='^Test(Listeners|Announcing)$$' ./e2e
 
 # The tools use the brokers of the environment, else those of a running `make dev`.
 KAFKA_ENV = [ -n "$${KAFKA_BROKERS:-}" ] || { \
