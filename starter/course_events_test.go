@@ -204,13 +204,13 @@ func TestCourseEvents_converge(t *testing.T) {
 				next = page.NextCursor
 			}
 			for n, l := range listeners {
-				deadline := time.Now().Add(soon)
-				for !l.knows(want) {
-					if time.Now().After(deadline) {
-						equal(t, fmt.Sprintf("what listener %d knows", n), l.view(), want)
-						break
-					}
-					time.Sleep(10 * time.Millisecond)
+				tick, deadline := time.NewTicker(10*time.Millisecond), time.Now().Add(soon)
+				for !l.knows(want) && time.Now().Before(deadline) {
+					<-tick.C
+				}
+				tick.Stop()
+				if !l.knows(want) {
+					equal(t, fmt.Sprintf("what listener %d knows", n), l.view(), want)
 				}
 			}
 			cancel()
@@ -277,7 +277,7 @@ func (l *courseListener) run(ctx context.Context) {
 		stay := 1 + l.random.IntN(400) // events
 		revisions := map[string]int64{}
 		fresh := map[string]bool{}
-		for i := 0; i < stay; i++ {
+		for range stay {
 			var e event
 			var ok bool
 			select {

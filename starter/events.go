@@ -322,7 +322,7 @@ func (e *Events) follow(ctx context.Context) {
 		if setup := (*postgres.SetupError)(nil); errors.As(err, &setup) {
 			wait, level = jitter(deafPause), slog.LevelError
 		}
-		e.log.LogAttrs(ctx, level, "notifications of the database not heard, changes are polled meanwhile", //nolint:sloglint // one of two levels
+		e.log.LogAttrs(ctx, level, "notifications of the database not heard, changes are polled meanwhile",
 			slog.Duration("again_in", wait), slog.Any("error", err))
 		pause = min(2*pause, longestListenPause)
 		e.setMode("poll")

@@ -154,14 +154,17 @@ func (s *stream) end() (rest []event) {
 }
 
 // runEvents lets the starter serve events until the test ends.
-func (w *world) runEvents(t *testing.T) (stop func()) {
+func (w *world) runEvents(t *testing.T) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- w.starter.Events().Run(ctx) }()
-	stop = func() { cancel(); <-done }
-	t.Cleanup(stop)
-	return stop
+	t.Cleanup(func() {
+		cancel()
+		if err := within(t, "the end of the events", done); err != nil {
+			t.Error(err)
+		}
+	})
 }
 
 func eventsOf(id contract.VideoID) string { return "/api/videos/" + id.String() + "/events" }

@@ -51,6 +51,7 @@ type Starter struct {
 	files     *captionFiles
 	metrics   *metrics
 	events    *Events
+	pages     *rounds[placeInCourse, coursePage]
 	handler   http.Handler
 	cfg       Config
 	log       *slog.Logger
@@ -82,7 +83,7 @@ func New(deps Deps, cfg Config, log *slog.Logger) (*Starter, error) {
 	s := &Starter{
 		store: deps.Store, temporal: deps.Temporal, publisher: deps.Publisher, auth: auth,
 		relay:  newRelay(deps.Store, deps.Temporal, deps.Objects, cfg, m, log),
-		events: events,
+		events: events, pages: newRounds[placeInCourse, coursePage](make(chan struct{}, streamReads)),
 		files:  newCaptionFiles(deps.Transcripts), metrics: m,
 		cfg: cfg, log: log, now: time.Now, close: cancel,
 	}

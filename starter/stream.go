@@ -28,6 +28,9 @@ const (
 	readyTimeout = 10 * time.Second
 	// streamPage is how many videos of a course one query reads.
 	streamPage = 100
+	// streamReads is how many queries for the beginnings of courses' streams may run at once. They are the large ones, and
+	// the pool of connections is everybody's.
+	streamReads = 2
 	// maxListeners bounds the streams of an instance, and so its memory and its file descriptors.
 	maxListeners = 10_000
 	// resumable is for how long after its last event a course's stream is resumed instead of begun anew.
@@ -197,28 +200,68 @@ func (c *courseTeller) first(f *frame, id string) error {
 
 // tellCourse sends all videos, newest first. These events have no id: whoever is cut off among them begins anew.
 func (s *Starter) tellCourse(ctx context.Context, course string, told *courseTeller) error {
-	q := postgres.ListQuery{CourseID: course, Limit: streamPage}
+	at := placeInCourse{course: course}
 	for {
-		videos, next, err := s.store.CourseVideos(ctx, q)
+		page, err := s.pages.do(ctx, at, s.readPage)
 		if err != nil {
 			return storeProblem(err)
 		}
-		for _, v := range videos {
-			if err := told.first(newFrame(v.Video.ID, v, 0), ""); err != nil {
+		for _, f := range page.frames {
+			if err := told.first(f, ""); err != nil {
 				return err
 			}
 		}
-		if next == nil {
+		if page.next == nil {
 			return nil
 		}
-		q.After = next
+		at.after = *page.next
+	}
+}
+
+// placeInCourse is where a page of a course begins: after a video, or with the newest.
+type placeInCourse struct {
+	course string
+	after  postgres.Cursor
+}
+
+// coursePage is a part of a course's present states, shared by all listeners who begin at the same time.
+type coursePage struct {
+	frames []*frame
+	next   *postgres.Cursor
+}
+
+func (s *Starter) readPage(ctx context.Context, at placeInCourse) (page coursePage, err error) {
+	q := postgres.ListQuery{CourseID: at.course, Limit: streamPage}
+	if at.after.ID != "" {
+		q.After = &at.after
+	}
+	videos, next, err := s.store.CourseVideos(ctx, q)
+	page.next = next
+	for _, v := range videos {
+		page.frames = append(page.frames, newFrame(v.Video.ID, v, 0))
+	}
+	return page, err
+}
+
+// inTurn runs a query for the beginning of a stream when there are not too many.
+func (s *Starter) inTurn(ctx context.Context, query func() error) error {
+	select {
+	case s.pages.slots <- struct{}{}:
+		defer func() { <-s.pages.slots }()
+		return query()
+	case <-ctx.Done():
+		return ctx.Err()
 	}
 }
 
 // tellChanges sends the videos that changed since, in the order of their changes, so that whoever is cut off among them
 // goes on from there.
 func (s *Starter) tellChanges(ctx context.Context, course string, since time.Time, told *courseTeller) error {
-	ids, err := s.store.UntrackedSince(ctx, course, since)
+	var ids []contract.VideoID
+	err := s.inTurn(ctx, func() (err error) {
+		ids, err = s.store.UntrackedSince(ctx, course, since)
+		return err
+	})
 	if err != nil {
 		return storeProblem(err)
 	}
@@ -227,7 +270,11 @@ func (s *Starter) tellChanges(ctx context.Context, course string, since time.Tim
 	}
 	next := new(postgres.ChangeCursor)
 	for *next = postgres.Since(since); next != nil; {
-		if ids, next, err = s.store.CourseChanges(ctx, course, *next, streamPage); err != nil {
+		err := s.inTurn(ctx, func() (err error) {
+			ids, next, err = s.store.CourseChanges(ctx, course, *next, streamPage)
+			return err
+		})
+		if err != nil {
 			return storeProblem(err)
 		}
 		if err := s.tellVideos(ctx, course, ids, told); err != nil {
@@ -240,7 +287,11 @@ func (s *Starter) tellChanges(ctx context.Context, course string, since time.Tim
 func (s *Starter) tellVideos(ctx context.Context, course string, ids []contract.VideoID, told *courseTeller) error {
 	for len(ids) > 0 {
 		n := min(len(ids), streamPage)
-		videos, err := s.store.Videos(ctx, ids[:n])
+		var videos map[contract.VideoID]postgres.Marked
+		err := s.inTurn(ctx, func() (err error) {
+			videos, err = s.store.Videos(ctx, ids[:n])
+			return err
+		})
 		if err != nil {
 			return storeProblem(err)
 		}

@@ -224,9 +224,9 @@ func TestVideos_filtered(t *testing.T) {
 	db.Exec(t, `drop policy "`+db.Role+` manages videos" on public.videos`)
 	db.Exec(t, `drop policy "`+db.Role+` reads courses" on public.courses`)
 	_, err := db.Store.Videos(t.Context(), []contract.VideoID{id})
-	wantSetupError(t, err)
+	_ = wantSetupError(t, err)
 	_, err = db.Store.Owners(t.Context(), []string{course})
-	wantSetupError(t, err)
+	_ = wantSetupError(t, err)
 }
 
 func TestCourseChanges(t *testing.T) {
