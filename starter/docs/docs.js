@@ -125,7 +125,14 @@ async function send(path, method, inputs, body, result) {
   }
 }
 
-const resolve = (s) => (s && s.$ref ? doc.components.schemas[s.$ref.split('/').pop()] : s);
+function resolve(s) {
+  if (s && s.$ref) return doc.components.schemas[s.$ref.split('/').pop()];
+  if (s && s.anyOf && s.anyOf.length === 2 && s.anyOf[1].type === 'null') { // an object, or null where there is none
+    const of = resolve(s.anyOf[0]);
+    return { ...of, type: [...types(of), 'null'] };
+  }
+  return s;
+}
 
 const types = (s) => [s.type || 'any'].flat();
 
