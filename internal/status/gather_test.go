@@ -18,6 +18,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 	"go.temporal.io/sdk/client"
 	sdk "go.temporal.io/sdk/worker"
+	"go.temporal.io/sdk/workflow"
 
 	"github.com/codeendelea/vidflow/internal/contract"
 	"github.com/codeendelea/vidflow/internal/kafka"
@@ -123,7 +124,12 @@ func (r *rig) produce(topic string, partition int32, at time.Time, value string)
 // awaitReport looks until the report is as wanted.
 func (r *rig) awaitReport(what string, wanted func(status.Report) bool) status.Report {
 	r.t.Helper()
-	ctx, cancel := context.WithTimeout(r.t.Context(), patience)
+	return r.awaitReportFor(patience, what, wanted)
+}
+
+func (r *rig) awaitReportFor(limit time.Duration, what string, wanted func(status.Report) bool) status.Report {
+	r.t.Helper()
+	ctx, cancel := context.WithTimeout(r.t.Context(), limit)
 	defer cancel()
 	ticker := time.NewTicker(100 * time.Millisecond)
 	defer ticker.Stop()
@@ -242,6 +248,38 @@ func TestGather_counts_runs(t *testing.T) {
 	})
 	if want := "About 10 of 11 unfinished videos have no run in namespace " + r.namespace.Name + "."; !slices.Contains(says(report), want) {
 		t.Errorf("got %q, want %q", says(report), want)
+	}
+}
+
+// TestGather_finds_runs_that_cannot_go_on: Temporal reports a run whose workflow task failed a few times.
+func TestGather_finds_runs_that_cannot_go_on(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	broken := sdk.New(r.namespace.Client, workflows.TaskQueue, sdk.Options{})
+	broken.RegisterWorkflowWithOptions(func(workflow.Context, workflows.VideoInput) error { panic("of the test") },
+		workflow.RegisterOptions{Name: workflows.VideoWorkflow})
+	if err := broken.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(broken.Stop)
+	id := postgrestest.NewVideoID()
+	if _, err := r.namespace.Client.ExecuteWorkflow(t.Context(), client.StartWorkflowOptions{ID: workflows.WorkflowID(id), TaskQueue: workflows.TaskQueue},
+		workflows.VideoWorkflow, workflows.VideoInput{VideoID: string(id)}); err != nil {
+		t.Fatal(err)
+	}
+	// After five failures, with pauses that grow: about a minute.
+	report := r.awaitReportFor(4*time.Minute, "the run is reported", func(r status.Report) bool { return r.Temporal.StuckRuns == 1 })
+	if want := "1 run cannot go on: workflow tasks fail."; !slices.Contains(says(report), want) {
+		t.Errorf("got %q, want %q", says(report), want)
+	}
+	r.db.Exec(t, `insert into pipeline.videos (video_id, transcription_state, compression_state) values ($1, 'waiting', 'waiting')`, string(id))
+	course, _ := r.db.Course(t)
+	r.db.Exec(t, `
+		insert into public.videos (id, course_id, title, description, camera_video_url, level)
+		values ($1, $2, 'A video', 'A video of a test', 'https://example.org/raw.mp4', 'beginner')`, string(id), course)
+	v := status.GatherVideo(t.Context(), r.sources, id)
+	if v.Verdict != status.VideoTrouble || !strings.HasPrefix(v.Says[0], "Its run cannot go on: its workflow task fails, tried ") {
+		t.Errorf("of the video it says %s, %q", v.Verdict, v.Says)
 	}
 }
 

@@ -156,6 +156,9 @@ func (v *verdict) backlogs(r Report) {
 }
 
 func (v *verdict) work(r Report) {
+	if n := r.Temporal.StuckRuns; n > 0 {
+		v.add(Degraded, "look at the worker's log; vidflow replay tells whether its version is the cause", "%s cannot go on: workflow tasks fail.", plural(n, "run"))
+	}
 	if u := r.Videos.Unattended; u.Count > 0 && u.Oldest != nil {
 		v.add(Degraded, "vidflow status "+string(u.Oldest.VideoID),
 			"Nobody sees to %s: a deadline has passed, for the first %s ago.", plural(int64(u.Count), "video"), ago(u.Oldest.AgeSeconds))

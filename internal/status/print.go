@@ -385,7 +385,11 @@ func (s *screen) servers(r Report) {
 			s.row("Temporal", "ok, namespace %s at %s; runs not counted: %s", t.Namespace, t.Address, t.CountError)
 		default:
 			s.row("Temporal", "ok, namespace %s at %s", t.Namespace, t.Address)
-			s.row("", "%s; %d failed since yesterday", plural(t.OpenRuns, "open run"), t.FailedLately)
+			stuck := ""
+			if t.StuckRuns > 0 {
+				stuck = fmt.Sprintf(" (%d cannot go on)", t.StuckRuns)
+			}
+			s.row("", "%s%s; %d failed since yesterday", plural(t.OpenRuns, "open run"), stuck, t.FailedLately)
 		}
 		if len(t.MissingAttributes) > 0 {
 			s.row("", "search attributes missing (vidflow migrate): %s", strings.Join(t.MissingAttributes, ", "))

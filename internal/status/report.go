@@ -211,6 +211,8 @@ type Temporal struct {
 	OpenRuns  int64  `json:"open_runs"`
 	// FailedLately are runs that failed, timed out or were terminated in the last 24 hours.
 	FailedLately int64 `json:"failed_lately"`
+	// StuckRuns are open runs whose workflow tasks fail again and again; 0 of a server that does not tell.
+	StuckRuns int64 `json:"stuck_runs"`
 	// MissingAttributes are search attributes that runs would set if they were there; null when the server does not tell.
 	MissingAttributes []string `json:"missing_attributes"`
 	// CountError says why the counts are missing.

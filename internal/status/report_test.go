@@ -89,7 +89,7 @@ func troubled() Report {
 		Kinds:  []LetterCount{{Topic: "update_transcribe", Class: "json", Count: 2, AgeSeconds: 60}, {Topic: "finish_compress", Class: "url", Count: 1, AgeSeconds: 400}},
 		Newest: []Letter{{Letter: "update_transcribe.dlq/0@12", Class: "json", Reason: "not JSON: it ends too early"}},
 	}
-	r.Temporal.OpenRuns, r.Temporal.FailedLately = 7, 3
+	r.Temporal.OpenRuns, r.Temporal.FailedLately, r.Temporal.StuckRuns = 7, 3, 1
 	r.Temporal.MissingAttributes = []string{"CourseId", "Asks"}
 	return judged(r)
 }
@@ -198,6 +198,7 @@ func TestJudge(t *testing.T) {
 		"unattended":                        {func(r *Report) { r.Videos.Unattended = Queue{1, &Waiting{VideoID: aVideo}} }, Degraded, "Nobody sees to 1 video"},
 		"trouble that passes":               {func(r *Report) { r.Videos.Troubled = Queue{1, &Waiting{VideoID: aVideo, AgeSeconds: 59}} }, OK, ""},
 		"trouble that lasts":                {func(r *Report) { r.Videos.Troubled = Queue{1, &Waiting{VideoID: aVideo, AgeSeconds: 61}} }, Degraded, "1 video is in trouble, the first for 1 min: "},
+		"runs that cannot go on":            {func(r *Report) { r.Temporal.StuckRuns = 2 }, Degraded, "2 runs cannot go on"},
 		"runs lost":                         {func(r *Report) { r.Videos.Unfinished = 17 }, Degraded, "About 10 of 17 unfinished videos have no run"},
 		"runs not started yet":              {func(r *Report) { r.Videos.Unfinished, r.Outbox.Intents[0].Count = 17, 10 }, OK, ""},
 		"few runs lost":                     {func(r *Report) { r.Videos.Unfinished = 16 }, OK, ""},

@@ -91,20 +91,20 @@ func (s Sources) temporal(ctx context.Context) Temporal {
 	}
 	ours := fmt.Sprintf(`WorkflowType = "%s"`, workflows.VideoWorkflow)
 	since := time.Now().Add(-lately).UTC().Format(time.RFC3339)
-	for _, count := range []struct {
-		into  *int64
-		query string
-	}{
-		{&t.OpenRuns, ours + ` AND ExecutionStatus = "Running"`},
-		{&t.FailedLately, ours + ` AND ExecutionStatus IN ("Failed", "TimedOut", "Terminated") AND CloseTime > "` + since + `"`},
-	} {
+	count := func(into *int64, query string) error {
 		answer, err := s.Temporal.WorkflowService().CountWorkflowExecutions(ctx,
-			&workflowservice.CountWorkflowExecutionsRequest{Namespace: s.Namespace, Query: count.query})
-		if err != nil {
-			t.CountError = s.text(s.temporalError(err))
-			break
-		}
-		*count.into = answer.GetCount()
+			&workflowservice.CountWorkflowExecutionsRequest{Namespace: s.Namespace, Query: ours + " AND " + query})
+		*into = answer.GetCount()
+		return err
+	}
+	err := count(&t.OpenRuns, `ExecutionStatus = "Running"`)
+	if err == nil {
+		err = count(&t.FailedLately, `ExecutionStatus IN ("Failed", "TimedOut", "Terminated") AND CloseTime > "`+since+`"`)
+	}
+	if err != nil {
+		t.CountError = s.text(s.temporalError(err))
+	} else {
+		_ = count(&t.StuckRuns, `ExecutionStatus = "Running" AND TemporalReportedProblems IS NOT NULL`) // older servers know no such attribute
 	}
 	// Temporal Cloud has no such API: then it is not told.
 	known, err := s.Temporal.OperatorService().ListSearchAttributes(ctx, &operatorservice.ListSearchAttributesRequest{Namespace: s.Namespace})
