@@ -76,33 +76,41 @@ func (v *video) transcriptionNote() string {
 		asked = "asked for once"
 	}
 	switch {
+	case v.transcript.wanted():
+		return asked + "; a result has come and is being stored"
 	case v.plan.Transcription == contract.Done && v.plan.TranscriptURL != "":
 		return asked + ": [transcript](" + v.plan.TranscriptURL + ")"
 	case v.plan.Transcription != contract.Waiting:
 		return asked
 	case v.plan.AskedAt == nil:
 		return fmt.Sprintf("ask %d of %d is due", v.plan.Asks+1, v.plan.AskLimit)
+	}
+	note := fmt.Sprintf("ask %d of %d at %s", v.plan.Asks, v.plan.AskLimit, stamp(*v.plan.AskedAt))
+	switch {
 	case v.stopping:
-		return fmt.Sprintf("ask %d of %d at %s", v.plan.Asks, v.plan.AskLimit, stamp(*v.plan.AskedAt))
+		return note
 	case v.plan.Asks < v.plan.AskLimit:
-		return fmt.Sprintf("ask %d of %d at %s, asked again at %s",
-			v.plan.Asks, v.plan.AskLimit, stamp(*v.plan.AskedAt), stamp(v.askDeadline()))
+		return note + "; if nothing comes, asked again at " + stamp(v.askDeadline())
 	default:
-		return fmt.Sprintf("ask %d of %d at %s, given up at %s",
-			v.plan.Asks, v.plan.AskLimit, stamp(*v.plan.AskedAt), stamp(v.askDeadline()))
+		return note + "; if nothing comes, given up at " + stamp(v.askDeadline())
 	}
 }
 
 func (v *video) compressionNote() string {
 	switch {
+	case v.compression.wanted():
+		return "a result has come and is being applied"
 	case v.plan.Compression == contract.Done && v.compressedURL != "":
 		return "[compressed video](<" + v.compressedURL + ">)"
 	case v.plan.CompressionSince == nil || v.stopping:
 		return ""
-	case v.plan.Compression == contract.Waiting:
-		return fmt.Sprintf("since %s, overdue at %s", stamp(*v.plan.CompressionSince), stamp(v.compressionDeadline()))
-	case v.plan.Compression == contract.Overdue:
-		return fmt.Sprintf("since %s, given up at %s", stamp(*v.plan.CompressionSince), stamp(v.compressionDeadline()))
+	}
+	note := "since " + stamp(*v.plan.CompressionSince)
+	switch v.plan.Compression {
+	case contract.Waiting:
+		return note + "; if nothing comes, overdue at " + stamp(v.compressionDeadline())
+	case contract.Overdue:
+		return note + "; if nothing comes, given up at " + stamp(v.compressionDeadline())
 	}
 	return ""
 }

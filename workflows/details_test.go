@@ -8,6 +8,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 	sdkpb "go.temporal.io/api/sdk/v1"
 
+	"go.temporal.io/sdk/temporal"
+
 	"github.com/codeendelea/vidflow/internal/contract"
 	"github.com/codeendelea/vidflow/workflows"
 )
@@ -53,14 +55,14 @@ func TestDetails(t *testing.T) {
 		"waiting": {
 			events: func(*world) {}, at: minute,
 			want: titleLine + tableHead +
-				"| transcription | waiting | ask 1 of 3 at 2026-11-02 08:00:00 UTC, asked again at 2026-11-02 14:00:00 UTC |\n" +
-				"| compression | waiting | since 2026-11-02 08:00:00 UTC, overdue at 2026-11-03 08:00:00 UTC |\n" + courseLine,
+				"| transcription | waiting | ask 1 of 3 at 2026-11-02 08:00:00 UTC; if nothing comes, asked again at 2026-11-02 14:00:00 UTC |\n" +
+				"| compression | waiting | since 2026-11-02 08:00:00 UTC; if nothing comes, overdue at 2026-11-03 08:00:00 UTC |\n" + courseLine,
 		},
 		"asked for the last time, compression overdue": {
 			events: func(*world) {}, at: 25 * hour,
 			want: titleLine + tableHead +
 				"| transcription | given up | asked for 3 times |\n" +
-				"| compression | overdue | since 2026-11-02 08:00:00 UTC, given up at 2026-11-04 08:00:00 UTC |\n" +
+				"| compression | overdue | since 2026-11-02 08:00:00 UTC; if nothing comes, given up at 2026-11-04 08:00:00 UTC |\n" +
 				"\nNo transcription came for any of 3 asks. See that the transcription service runs, then retry.\n" + askAgain + courseLine,
 		},
 		"failed": {
@@ -83,8 +85,8 @@ func TestDetails(t *testing.T) {
 			},
 			at: 2 * minute,
 			want: titleLine + tableHead +
-				"| transcription | waiting | ask 1 of 3 at 2026-11-02 08:00:00 UTC, asked again at 2026-11-02 14:00:00 UTC |\n" +
-				"| compression | waiting | since 2026-11-02 08:00:00 UTC, overdue at 2026-11-03 08:00:00 UTC |\n" +
+				"| transcription | waiting | asked for once; a result has come and is being stored |\n" +
+				"| compression | waiting | since 2026-11-02 08:00:00 UTC; if nothing comes, overdue at 2026-11-03 08:00:00 UTC |\n" +
 				"\n**Store the transcript (300 words, 2m5s): fails since 2026-11-02 08:01:00 UTC** and is tried again until it succeeds. " +
 				"See that the storage, Kafka and the database are there. First error: away. [Latest error and next try](" + runPage + "pending-activities)\n" +
 				courseLine,
@@ -94,6 +96,16 @@ func TestDetails(t *testing.T) {
 			want: "The run has just begun: it loads what is known of the video.\n" +
 				"\n**Load the plan, ask for a transcription: fails since 2026-11-02 08:00:00 UTC** and is tried again until it succeeds. " +
 				"See that the database is there. First error: away. [Latest error and next try](" + runPage + "pending-activities)\n",
+		},
+		"a result that can never be stored": {
+			events: func(w *world) {
+				w.finally[workflows.StepStoreTranscript] = temporal.NewNonRetryableApplicationError("the transcript is too large", "TooLarge", nil)
+				w.at(minute, func() { w.transcribed(1); w.compressed(1) })
+			},
+			want: titleLine + tableHead +
+				"| transcription | given up | asked for once |\n" +
+				"| compression | done | [compressed video](<https://cdn.example.org/1.mp4>) |\n" +
+				"\nThe result cannot be applied: the transcript is too large. When that is mended, retry.\n" + askAgain + courseLine,
 		},
 		"a step failed and succeeded": {
 			events: func(w *world) {

@@ -76,7 +76,7 @@ const maxTitleBytes = 200
 // show makes the state visible in the Temporal UI: as current details, which cost nothing, and as search attributes
 // where they changed, which cost an event.
 func (v *video) show() {
-	workflow.SetCurrentDetails(v.steady, v.details())
+	v.tell()
 	if !v.plan.Settings.SearchAttributes {
 		return
 	}
@@ -119,6 +119,9 @@ func (v *video) show() {
 		workflow.GetLogger(v.steady).Error("search attributes not set", "error", err)
 	}
 }
+
+// tell makes the current details anew.
+func (v *video) tell() { workflow.SetCurrentDetails(v.steady, v.details()) }
 
 func (v *video) troubles() []Trouble {
 	var list []Trouble

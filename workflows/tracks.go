@@ -147,6 +147,7 @@ func (v *video) setVideoURL(ctx workflow.Context) {
 // the run leaves keeps the result for the successor.
 func (v *video) apply(ctx workflow.Context, step, summary string, track contract.Track, result contract.Reference, b *inbox) (Applied, bool) {
 	var applied Applied
+	v.tell()
 	err := v.step(ctx, step, summary, ApplyInput{VideoID: v.id, Result: result}, &applied, func() bool { return v.leaving })
 	switch {
 	case temporal.IsCanceledError(err):
@@ -154,13 +155,21 @@ func (v *video) apply(ctx workflow.Context, step, summary string, track contract
 		return Applied{}, false
 	case err != nil:
 		b.done(false)
-		v.giveUp(ctx, track, "The result cannot be applied: "+reason(err))
+		v.giveUp(ctx, track, "The result cannot be applied: "+sentence(reason(err))+" "+refused(track))
 		return Applied{}, false
 	}
 	b.done(applied.Outcome == ResultApplied)
 	v.take(applied.Snapshot)
 	v.show()
 	return applied, true
+}
+
+// refused says what to do about a result that can never be applied.
+func refused(track contract.Track) string {
+	if track == contract.CompressionTrack {
+		return "Have the compression service send another."
+	}
+	return "When that is mended, retry."
 }
 
 // ask sends the next ask. While that is not possible, a result that comes all the same has precedence.
@@ -172,7 +181,7 @@ func (v *video) ask(ctx workflow.Context) {
 	switch {
 	case temporal.IsCanceledError(err):
 	case err != nil:
-		v.giveUp(ctx, contract.TranscriptionTrack, "The transcription cannot be asked for: "+reason(err))
+		v.giveUp(ctx, contract.TranscriptionTrack, "The transcription cannot be asked for: "+sentence(reason(err))+" When that is mended, retry.")
 	default:
 		v.take(s)
 		v.show()

@@ -85,7 +85,7 @@ func newVideo(ctx workflow.Context, in VideoInput) (*video, error) {
 	}
 	v := &video{id: id}
 	v.steady, _ = workflow.NewDisconnectedContext(ctx)
-	workflow.SetCurrentDetails(ctx, v.details())
+	v.tell()
 	if in.Carried != nil {
 		v.transcript.pending, v.compression.pending, v.gaveUp = in.Carried.Transcript, in.Carried.Compression, in.Carried.GaveUp
 	}

@@ -83,7 +83,10 @@ func (w *world) nextRun(start time.Time) {
 	suite.SetLogger(log.NewStructuredLogger(slog.New(slog.DiscardHandler)))
 	w.env = suite.NewTestWorkflowEnvironment()
 	w.env.SetTestTimeout(20 * time.Second)
-	w.env.SetWorkerOptions(worker.Options{Interceptors: []interceptor.WorkerInterceptor{&watcher{world: w}}})
+	w.env.SetWorkerOptions(worker.Options{
+		Interceptors:             []interceptor.WorkerInterceptor{&watcher{world: w}},
+		DeadlockDetectionTimeout: 20 * time.Second, // the machine may be busy
+	})
 	w.env.SetStartTime(start)
 	w.env.SetStartWorkflowOptions(client.StartWorkflowOptions{ID: workflows.WorkflowID(videoID), TaskQueue: workflows.TaskQueue})
 	w.env.RegisterWorkflow(workflows.Video)

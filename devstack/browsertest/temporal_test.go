@@ -252,7 +252,7 @@ func TestTemporalUI(t *testing.T) {
 			c.list(queryWaiting, waiting, askedAgain, failing)
 			c.list(strings.Replace(queryBefore, "TIME", c.others.UTC().Format(time.RFC3339Nano), 1), waiting)
 			c.run(waiting, "user-metadata")
-			c.picture("waiting", "1. Binary search", "transcription waiting ask 1 of 3 at 20", ", asked again at 20", "compression waiting since 20", ", overdue at 20")
+			c.picture("waiting", "1. Binary search", "transcription waiting ask 1 of 3 at 20", "; if nothing comes, asked again at 20", "compression waiting since 20", "; if nothing comes, overdue at 20")
 		}},
 		{"which failed since yesterday, and why", func(c *console) {
 			c.list(strings.Replace(queryFailed, "TIME", time.Now().Add(-24*time.Hour).UTC().Format(time.RFC3339), 1), givenUp)
@@ -279,7 +279,7 @@ func TestTemporalUI(t *testing.T) {
 		{"which are overdue", func(c *console) {
 			c.list(queryOverdue, overdue)
 			c.run(overdue, "user-metadata")
-			c.picture("overdue", "Quicksort in practice", "transcription done asked for once: transcript", "compression overdue since 20", ", given up at 20")
+			c.picture("overdue", "Quicksort in practice", "transcription done asked for once: transcript", "compression overdue since 20", "; if nothing comes, given up at 20")
 		}},
 		{"which are asked for again", func(c *console) {
 			c.list(queryAgain, askedAgain)
@@ -291,7 +291,7 @@ func TestTemporalUI(t *testing.T) {
 			c.list(queryTrouble, failing)
 			c.list(queryStep, failing)
 			c.run(failing, "user-metadata")
-			c.picture("trouble", "Store the transcript (", "fails since 20", "and is tried again until it succeeds. See that the storage, Kafka and the database are there.",
+			c.picture("trouble", "transcription waiting asked for once; a result has come and is being stored", "Store the transcript (", "fails since 20", "and is tried again until it succeeds. See that the storage, Kafka and the database are there.",
 				"First error: storage: upload", "502 Bad Gateway", "Latest error and next try")
 			var pending string
 			c.tab.Eval(frameLinks+`.find(a => a.innerText === "Latest error and next try").href`, &pending)
