@@ -15,6 +15,9 @@ import (
 	"go.opentelemetry.io/otel/trace"
 	enumspb "go.temporal.io/api/enums/v1"
 	historypb "go.temporal.io/api/history/v1"
+	"go.temporal.io/sdk/interceptor"
+	sdkworker "go.temporal.io/sdk/worker"
+	"go.temporal.io/sdk/workflow"
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
 
@@ -23,6 +26,9 @@ import (
 	"github.com/codeendelea/vidflow/devstack/simulator"
 	"github.com/codeendelea/vidflow/internal/contract"
 	"github.com/codeendelea/vidflow/internal/telemetry"
+	"github.com/codeendelea/vidflow/internal/tracing"
+	"github.com/codeendelea/vidflow/internal/tracing/tracingtest"
+	"github.com/codeendelea/vidflow/workflows"
 )
 
 // Names of services, as the processes call themselves.
@@ -130,6 +136,7 @@ func TestTracing(t *testing.T) {
 	)...)
 	t.Logf("the trace of a video, %d spans in %d bytes:\n%s", len(got), got.bytes(), got)
 	events := p.history(ctx, created.ID)
+	replays(t, created.ID, events)
 	added, all := cost(events)
 	t.Logf("its history has %d events and %d bytes, of which the trace is %d", len(events), all, added)
 	for step, topic := range map[string]string{store: p.topics.transcribed, set: p.topics.compressed} {
@@ -196,6 +203,32 @@ func (p *pipeline) history(ctx context.Context, id contract.VideoID) []*historyp
 		p.t.Fatal("there is no history")
 	}
 	return events
+}
+
+// replays has the history replayed by workers with and without traces.
+func replays(t *testing.T, id contract.VideoID, events []*historypb.HistoryEvent) {
+	t.Helper()
+	spans := tracingtest.New(t)
+	var traced []interceptor.WorkerInterceptor
+	for _, i := range tracing.Interceptors(spans) {
+		traced = append(traced, i.(interceptor.WorkerInterceptor))
+	}
+	for _, interceptors := range [][]interceptor.WorkerInterceptor{nil, traced} {
+		replayer, err := sdkworker.NewWorkflowReplayerWithOptions(sdkworker.WorkflowReplayerOptions{Interceptors: interceptors})
+		if err != nil {
+			t.Fatal(err)
+		}
+		replayer.RegisterWorkflowWithOptions(workflows.Video, workflow.RegisterOptions{Name: workflows.VideoWorkflow})
+		err = replayer.ReplayWorkflowHistoryWithOptions(nil, &historypb.History{Events: events}, sdkworker.ReplayWorkflowHistoryOptions{
+			OriginalExecution: workflow.Execution{ID: "video/" + string(id)},
+		})
+		if err != nil {
+			t.Errorf("replay with %d interceptors: %v", len(interceptors), err)
+		}
+	}
+	if all := spans.All(); len(all) > 0 {
+		t.Errorf("a replay makes %d spans: %+v", len(all), all)
+	}
 }
 
 // cost is what a trace adds to a history, in bytes, and what the history has in all.
@@ -313,7 +346,9 @@ func TestTracing_off(t *testing.T) {
 	id := p.create(length)
 	p.awaitDone(ctx, b, length, id)
 
-	for _, event := range p.history(ctx, id) {
+	events := p.history(ctx, id)
+	replays(t, id, events)
+	for _, event := range events {
 		text, err := protojson.Marshal(event)
 		if err != nil {
 			t.Fatal(err)
