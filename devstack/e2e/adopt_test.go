@@ -214,16 +214,9 @@ func TestAdopt_failed_after_an_outage(t *testing.T) {
 		!strings.Contains(got, `"outcome":"asked","ask":3`) {
 		t.Errorf("got %s", got)
 	}
-	if got := p.tool("adopt", "--state", "failed"); !strings.HasPrefix(got, "No such video.\n") {
-		t.Errorf("again: got %s", got)
-	}
 	for _, id := range []contract.VideoID{open, ended} {
-		v, err := p.places.API.Await(t.Context(), id, func(v api.Video) bool { return v.Pipeline.Transcription.Asks == 3 })
-		if err != nil {
+		if _, err := p.places.API.Await(t.Context(), id, func(v api.Video) bool { return v.Pipeline.Transcription.Asks >= 3 }); err != nil {
 			t.Fatal(err)
-		}
-		if v.Pipeline.Transcription.State != contract.Waiting {
-			t.Errorf("video %s: %+v", id, v.Pipeline.Transcription)
 		}
 	}
 	if got := p.latest(open); got != first {
@@ -231,16 +224,32 @@ func TestAdopt_failed_after_an_outage(t *testing.T) {
 	}
 	for _, id := range []contract.VideoID{open, ended} {
 		p.transcribeTiny(id)
+		if _, err := p.places.API.Await(t.Context(), id, transcribed); err != nil {
+			t.Fatal(err)
+		}
 		p.compress(id)
 		p.awaitRun(id, enums.WORKFLOW_EXECUTION_STATUS_COMPLETED)
+	}
+	if got := p.tool("adopt", "--state", "failed"); !strings.HasPrefix(got, "No such video.\n") {
+		t.Errorf("again: got %s", got)
 	}
 	for id, n := range map[contract.VideoID]int{open: 1, ended: 2} {
 		if got := len(p.runs(3)[id]); got != n {
 			t.Errorf("video %s has %d runs, want %d", id, got, n)
 		}
 	}
-	if got := len(p.awaitRequests(6)); got != 6 {
-		t.Errorf("%d requests, want three for each", got)
+	// The open run asks every second still, as it began, so there may be one more of it.
+	asks := map[string]int{}
+	for _, r := range p.awaitRequests(6) {
+		asks[identity(r)[contract.HeaderIdempotencyKey]]++
+	}
+	for n := 1; n <= 4; n++ {
+		if got := asks[contract.Ask{Video: open, N: n}.Key()]; got != 1 && n != 4 || got > 1 {
+			t.Errorf("ask %d of the open run went out %d times", n, got)
+		}
+		if got, want := asks[contract.Ask{Video: ended, N: n}.Key()], map[bool]int{true: 1}[n <= 3]; got != want {
+			t.Errorf("ask %d of the ended run went out %d times, want %d", n, got, want)
+		}
 	}
 }
 
