@@ -608,8 +608,16 @@ func (w *watched) postgresAway(t *testing.T) {
 func (w *watched) kafkaAway(t *testing.T) {
 	w = w.in(t)
 	back := w.away("kafka")
+	w.create(time.Minute) // which the worker has to ask for
 	w.awaitBroken(resultsLate)
 	w.awaitFiring("VidflowKafkaUnreachable")
+	w.await("each process has failed to connect", func(ctx context.Context) error {
+		jobs, err := w.prometheus.Query(ctx, "sum by (job) (rate(kafka_connect_errors_total[10s])) > 0")
+		if err == nil && len(jobs) < len(everyProcess) {
+			err = fmt.Errorf("%d did", len(jobs))
+		}
+		return err
+	})
 	back()
 	w.awaitKept()
 	// And it all works still.
