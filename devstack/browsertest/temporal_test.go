@@ -355,6 +355,13 @@ func TestTemporalUI(t *testing.T) {
 			c.run(unknown, "user-metadata")
 			c.picture("unknown", "Started by a result on update_transcribe-ui", "There is no video with this id yet. At 20", "it is looked for once more, then the run ends.")
 		}},
+		{"which video it is, whatever its title", func(c *console) {
+			const id, title = contract.VideoID("0b000000-0000-4000-8000-00000000000b"), "Pointers: *p and *q | <b>bold</b>"
+			c.create(id, seed.OtherCourse, title)
+			c.pipeline(id, "it is asked for", func(p contract.Pipeline) bool { return p.Transcription.Asks == 1 })
+			c.run(id, "user-metadata")
+			c.tab.Await("summary and details say it as it is", frameTexts+`.split(`+"`"+title+"`"+`).length === 3`)
+		}},
 	} {
 		t.Run(q.name, func(t *testing.T) { q.ask(all.in(t)) })
 	}
@@ -362,6 +369,9 @@ func TestTemporalUI(t *testing.T) {
 
 // frameLinks are the links of what the UI makes of markdown.
 const frameLinks = `[...document.querySelectorAll("iframe")].flatMap(f => [...f.contentDocument.querySelectorAll("a")])`
+
+// frameTexts is what the UI makes of markdown, as a person reads it.
+const frameTexts = `[...document.querySelectorAll("iframe")].map(f => f.contentDocument.body.innerText).join("\n")`
 
 // links compares where links lead to.
 func (c *console) links(want map[string]string) {
