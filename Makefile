@@ -169,7 +169,7 @@ strain: build-vidflow ## Measure the bridge's memory while it works off a backlo
 .PHONY: bench-events
 bench-events: build-devstack build-vidflow ## Measure a starter with many listeners to its events, and what announcing them costs (LISTENERS=1000)
 	@VIDFLOW_TEST_LISTENERS='$(LISTENERS)' $(DEVSTACK) exec --binary=$(VIDFLOW) -- \
-		go -C devstack test -count=1 -v -timeout=15m -run='^Test(Listeners|Announcing)$$' ./e2e
+		go -C devstack test -count=1 -v -timeout=15m -run='^Test(Listeners|Announcing|Events_long)$$' ./e2e
 
 # The tools use the brokers of the environment, else those of a running `make dev`.
 KAFKA_ENV = [ -n "$${KAFKA_BROKERS:-}" ] || { \

@@ -331,3 +331,25 @@ func TestAnnouncing(t *testing.T) {
 		exec(`create index videos_updated_at_idx on pipeline.videos (updated_at)`)
 	}
 }
+
+// TestEvents_long is a stream that outlives every time-out of the server's.
+func TestEvents_long(t *testing.T) {
+	listeners(t)
+	p := newPipeline(t)
+	p.start(starter)
+	id := p.create(10 * time.Second)
+	one, all := p.listen(eventsOf(id), ""), p.listen("/api/courses/"+p.courseOf(id)+"/events", "")
+	one.await(p.revision(id))
+	for len(all.ids) == 0 { // complete
+		<-time.After(10 * time.Millisecond)
+	}
+	<-time.After(100 * time.Second)
+	one.await(p.change(id))
+	for len(all.ids) < 2 {
+		select {
+		case <-t.Context().Done():
+			t.Fatal("the course's stream is silent")
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
+}
