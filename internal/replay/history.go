@@ -36,7 +36,8 @@ func (e *IncompatibleError) Error() string {
 func (e *IncompatibleError) Unwrap() error { return e.Err }
 
 // History replays a history against video, which is workflows.Video or a function that stands in for it. The error is an
-// *IncompatibleError when the two contradict each other, or else ErrNothingYet.
+// *IncompatibleError when the two contradict each other, or else ErrNothingYet. The SDK writes into the history as it reads
+// it: no two replays may share one at the same time.
 func History(video any, history *historypb.History) error {
 	tasks, ends := completedTasks(history)
 	if len(tasks) == 0 {

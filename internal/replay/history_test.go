@@ -36,8 +36,7 @@ func step(ctx workflow.Context, name string) {
 // TestHistory_says_what_differs replays a recorded history against changes that runs in production would not survive.
 func TestHistory_says_what_differs(t *testing.T) {
 	t.Parallel()
-	recorded := history(t, "storage-down")
-	if err := replay.History(workflows.Video, recorded); err != nil {
+	if err := replay.History(workflows.Video, history(t, "storage-down")); err != nil {
 		t.Fatalf("unchanged: %v", err)
 	}
 	for name, row := range map[string]struct {
@@ -79,7 +78,7 @@ func TestHistory_says_what_differs(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			err := replay.History(row.video, recorded)
+			err := replay.History(row.video, history(t, "storage-down"))
 			var incompatible *replay.IncompatibleError
 			if !errors.As(err, &incompatible) || !strings.HasSuffix(err.Error(), row.want) {
 				t.Errorf("got %q, want %q", err, row.want)
