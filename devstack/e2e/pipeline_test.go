@@ -407,14 +407,18 @@ func (p *pipeline) awaitFor(limit time.Duration, what string, look func(context.
 	defer cancel()
 	ticker := time.NewTicker(50 * time.Millisecond)
 	defer ticker.Stop()
+	var last error
 	for {
 		err := look(ctx)
 		if err == nil {
 			return
 		}
+		if last == nil || ctx.Err() == nil { // else it only says that the time is over
+			last = err
+		}
 		select {
 		case <-ctx.Done():
-			p.t.Fatalf("waited in vain until %s: %v", what, err)
+			p.t.Fatalf("waited in vain until %s: %v", what, last)
 		case <-ticker.C:
 		}
 	}
