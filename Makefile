@@ -26,6 +26,8 @@ MINUTES ?= 5
 
 DEVSTACK := bin/devstack
 VIDFLOW  := bin/vidflow
+# What vidflow is measured against.
+FLOORS   := bin/floors
 # What the end-to-end tests start: the same program, with the race detector in it.
 VIDFLOW_RACE := bin/vidflow-race
 
@@ -165,6 +167,15 @@ fuzz: ## Send every decoder, the API and the bridge's tracker what nobody though
 .PHONY: strain
 strain: build-vidflow ## Measure the bridge's memory while it works off a backlog (SMALL=200000 LARGE=2000, of 1 MB)
 	@go -C devstack run ./strain --binary='$(abspath $(VIDFLOW))' --small='$(SMALL)' --large='$(LARGE)'
+
+.PHONY: bench
+bench: build-devstack build-vidflow build-floors ## Measure vidflow against the least that has to be done (ARGS='--only=pipeline --rounds=3')
+	@$(DEVSTACK) bench --binary=$(VIDFLOW) --floors=$(FLOORS) $(ARGS)
+
+.PHONY: build-floors
+build-floors:
+	@mkdir -p bin
+	@CGO_ENABLED=0 go build -trimpath -o $(FLOORS) ./devstack/bench/floors
 
 .PHONY: bench-events
 bench-events: build-devstack build-vidflow ## Measure a starter with many listeners to its events, and what announcing them costs (LISTENERS=1000)

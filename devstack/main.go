@@ -20,6 +20,7 @@ type cli struct {
 	Clean cleanCmd `cmd:"" help:"Remove the state of dev."`
 	Exec  execCmd  `cmd:"" help:"Run a command, such as go test, with servers of its own that are gone when it has ended."`
 	Chaos chaosCmd `cmd:"" help:"Kill, cut, freeze and poison a whole pipeline of its own, and look at what came of every result."`
+	Bench benchCmd `cmd:"" help:"Measure the binary that ships against the least that has to be done."`
 	Serve serveCmd `cmd:"" hidden:"" help:"Run one server of a stack."`
 }
 

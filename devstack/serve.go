@@ -14,6 +14,7 @@ type serveCmd struct {
 	Server          string `arg:"" enum:"temporal,kafka,storage" help:"Which server."`
 	Dir             string `required:"" type:"path" help:"Where the stack keeps its state."`
 	PortBase        int    `required:"" help:"First port of the stack's block."`
+	SyncKafka       bool   `help:"Have Kafka acknowledge only what is on disk." default:"true" negatable:""`
 	AdvertisedKafka string `help:"Address that the Kafka broker tells its clients." placeholder:"HOST:PORT"`
 }
 
@@ -24,7 +25,7 @@ func (c *serveCmd) Run(sig *interrupts) error {
 		Ports:           ports.Block{Base: c.PortBase},
 		Disposable:      true,
 		AdvertisedKafka: c.AdvertisedKafka,
-		SyncKafka:       true,
+		SyncKafka:       c.SyncKafka,
 		Log:             os.Stderr,
 	})
 	if err != nil {

@@ -1,0 +1,29 @@
+// Command floors holds what vidflow is measured against: the least that has to be done, written as simply as it can be, on
+// the public client libraries alone. Each floor is a process of its own, as vidflow's are, prints a line when it serves,
+// and checks that it did what it claims.
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/alecthomas/kong"
+)
+
+type cli struct{}
+
+func main() {
+	var app cli
+	parsed := kong.Parse(&app, kong.Name("floors"), kong.Description("The least that has to be done."), kong.UsageOnError())
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	parsed.BindTo(ctx, (*context.Context)(nil))
+	err := parsed.Run()
+	stop()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "floors:", err)
+		os.Exit(1)
+	}
+}

@@ -1,0 +1,8 @@
+package bench
+
+// Measures are all there are, in the order in which they run and are shown.
+func Measures() []Measure {
+	return []Measure{
+		sizes,
+	}
+}
