@@ -58,9 +58,12 @@ type compressionText struct {
 func compressionMessage(text []byte) (compressionText, error) {
 	switch text[0] {
 	case '{':
-		return compressionObject(newScanner(text))
+		scan := newScanner(text)
+		defer scan.release()
+		return compressionObject(scan)
 	case '"':
 		scan := newScanner(text)
+		defer scan.release()
 		plain, err := scan.string("the message")
 		if err != nil {
 			return compressionText{}, err
@@ -70,7 +73,7 @@ func compressionMessage(text []byte) (compressionText, error) {
 	return compressionText{url: string(text)}, nil
 }
 
-func compressionObject(scan scanner) (m compressionText, err error) {
+func compressionObject(scan *scanner) (m compressionText, err error) {
 	hasURL := false
 	err = scan.object("the message", func(name []byte, _ int) error {
 		switch string(name) {

@@ -38,8 +38,7 @@ func poison(class, format string, args ...any) *PoisonError {
 
 // within says where in the record a poison was found; other errors pass unchanged.
 func within(where string, err error) error {
-	var p *PoisonError
-	if errors.As(err, &p) {
+	if p, ok := errors.AsType[*PoisonError](err); ok {
 		return poison(p.Class, "%s: %s", where, p.Reason)
 	}
 	return err

@@ -6,6 +6,7 @@ import (
 	"io"
 	"strconv"
 	"strings"
+	"sync"
 
 	"github.com/go-json-experiment/json/jsontext"
 )
@@ -16,15 +17,39 @@ const maxNesting = 16
 
 // scanner reads JSON token by token, without building values of it. It refuses bad UTF-8 and a name that occurs twice in
 // one object. The bytes it returns alias the input.
-type scanner struct{ *jsontext.Decoder }
+type scanner struct {
+	jsontext.Decoder
+	input bytes.Buffer // read where it lies, never written to
+	short bool
+}
 
-func newScanner(value []byte) scanner {
-	return scanner{jsontext.NewDecoder(bytes.NewBuffer(value))} // reads the buffer where it lies, never writes to it
+// scanners are used again: making one costs as much as reading some 500 bytes of a transcript.
+var scanners = sync.Pool{New: func() any { return new(scanner) }}
+
+// maxReusedBytes is the longest input after which a scanner is used again: it may keep the names of what it has read.
+const maxReusedBytes = 64 << 10
+
+// newScanner is of a value that must not change. It is to be released once nothing more is read.
+func newScanner(value []byte) *scanner {
+	s := scanners.Get().(*scanner)
+	s.input = *bytes.NewBuffer(value)
+	s.short = len(value) <= maxReusedBytes
+	s.Reset(&s.input)
+	return s
+}
+
+func (s *scanner) release() {
+	if !s.short {
+		return
+	}
+	s.input = bytes.Buffer{}
+	s.Reset(&s.input) // lets go of the value
+	scanners.Put(s)
 }
 
 // object reads the object that comes next. It calls each with every name, unquoted, and the offset at which the quoted
 // name begins; each must read the value, whole.
-func (s scanner) object(what string, each func(name []byte, at int) error) error {
+func (s *scanner) object(what string, each func(name []byte, at int) error) error {
 	if err := s.enter('{', what); err != nil {
 		return err
 	}
@@ -42,7 +67,7 @@ func (s scanner) object(what string, each func(name []byte, at int) error) error
 }
 
 // enter reads the token that opens an object or an array.
-func (s scanner) enter(kind jsontext.Kind, what string) error {
+func (s *scanner) enter(kind jsontext.Kind, what string) error {
 	if err := s.expect(kind, what); err != nil {
 		return err
 	}
@@ -51,7 +76,7 @@ func (s scanner) enter(kind jsontext.Kind, what string) error {
 }
 
 // string reads a string and returns it unquoted.
-func (s scanner) string(what string) ([]byte, error) {
+func (s *scanner) string(what string) ([]byte, error) {
 	if err := s.expect('"', what); err != nil {
 		return nil, err
 	}
@@ -63,7 +88,7 @@ func (s scanner) string(what string) ([]byte, error) {
 }
 
 // seconds reads a number that is finite and not negative.
-func (s scanner) seconds(what string) (float64, error) {
+func (s *scanner) seconds(what string) (float64, error) {
 	if err := s.expect('0', what); err != nil {
 		return 0, err
 	}
@@ -82,7 +107,7 @@ func (s scanner) seconds(what string) (float64, error) {
 }
 
 // expect reads nothing: it fails when what comes next is of another kind, or is not JSON.
-func (s scanner) expect(kind jsontext.Kind, what string) error {
+func (s *scanner) expect(kind jsontext.Kind, what string) error {
 	next := s.PeekKind()
 	if next == kind {
 		return nil
@@ -97,7 +122,7 @@ func (s scanner) expect(kind jsontext.Kind, what string) error {
 }
 
 // skip reads the value that comes next.
-func (s scanner) skip() error {
+func (s *scanner) skip() error {
 	depth := s.StackDepth()
 	for {
 		if _, err := s.ReadToken(); err != nil {
@@ -113,7 +138,7 @@ func (s scanner) skip() error {
 }
 
 // finish reads what is left of a member's value in the object that is the depth-th of those that are open.
-func (s scanner) finish(depth int) error {
+func (s *scanner) finish(depth int) error {
 	for {
 		_, read := s.StackIndex(depth) // names and values
 		switch open := s.StackDepth() - depth; {
@@ -129,7 +154,7 @@ func (s scanner) finish(depth int) error {
 }
 
 // end fails when anything follows the value that was read.
-func (s scanner) end() error {
+func (s *scanner) end() error {
 	switch _, err := s.ReadToken(); {
 	case err == nil:
 		return poison(ClassJSON, "not JSON: something follows the value")
@@ -140,7 +165,7 @@ func (s scanner) end() error {
 }
 
 // offset is where the value or token that was read last ends, in bytes from the start.
-func (s scanner) offset() int { return int(s.InputOffset()) }
+func (s *scanner) offset() int { return int(s.InputOffset()) }
 
 // unquote returns what a quoted string, as the scanner returns it, stands for.
 func unquote(quoted []byte) []byte {

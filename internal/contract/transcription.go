@@ -63,7 +63,7 @@ func (t TranscriptionResult) Canonical() []byte {
 
 // reading is one pass over a message: what decoding and storing have in common.
 type reading struct {
-	scan  scanner
+	scan  *scanner
 	value []byte
 	id    VideoID
 
@@ -116,6 +116,7 @@ func read(key, value []byte, collect bool) (*reading, error) {
 		return nil, poison(ClassNoValue, "the record has no value")
 	}
 	r := &reading{scan: newScanner(value), value: value, collect: collect}
+	defer r.scan.release()
 	if err := r.scan.object("the message", r.topMember); err != nil {
 		return nil, asPoison(err)
 	}
@@ -156,8 +157,7 @@ func (r *reading) topMember(name []byte, at int) error {
 		}))
 	default:
 		err = r.transcriptMember(&r.flat, name)
-		var p *PoisonError
-		if errors.As(err, &p) { // of no matter when the message turns out to be nested
+		if p, ok := errors.AsType[*PoisonError](err); ok { // of no matter when the message turns out to be nested
 			if r.flat.problem == nil {
 				r.flat.problem = p
 			}
