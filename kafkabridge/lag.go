@@ -164,12 +164,12 @@ func (s *session) progress(number int32, l *lag) (accepted, committed int64, unt
 }
 
 // lag is how many records of the partitions here are not committed, and how old the oldest is that was not accepted;
-// known is false when the broker has not said how far they reach for a while.
+// known is false when the group has not said which partitions are here, or the broker for a while not how far they reach.
 func (s *session) lag() (records int64, oldest time.Duration, known bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := s.cfg.Now()
-	known = len(s.lags) == 0 || now.Sub(s.lagsAt) < 4*s.cfg.LagInterval
+	known = s.member && (len(s.lags) == 0 || now.Sub(s.lagsAt) < 4*s.cfg.LagInterval)
 	for number, l := range s.lags {
 		if l.base < 0 || l.end < 0 {
 			return 0, 0, false

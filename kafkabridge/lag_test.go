@@ -6,7 +6,10 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
 // measured starts a bridge that asks often how far it is behind, and returns what it says of the transcripts: -1 while
@@ -78,9 +81,26 @@ func TestBridge_lag(t *testing.T) {
 	shut.open()
 	r.eventuallyCommitted(transcriptGroup, map[int32]int64{0: 10, 1: 8})
 	r.eventually("nothing is behind any more", func() bool { records, seconds := lag(); return records == 0 && seconds == 0 })
+}
+
+// TestBridge_lag_is_absent_while_unknown: nothing behind and nothing known are not the same.
+func TestBridge_lag_is_absent_while_unknown(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, 2)
+	_, lag := r.measured(newFakeTemporal(nil), nil)
+	known := func() bool { records, seconds := lag(); return records == 0 && seconds == 0 }
+	r.eventually("nothing is behind", known)
+
+	refused := r.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.ListOffsets}, Topic: transcripts, Err: kerr.TopicAuthorizationFailed, Count: -1})
+	r.eventually("it does not say how far a topic reaches that it may not ask about", func() bool { return !known() })
+	refused.Remove()
+	r.eventually("it says again", known)
 
 	r.cluster.Close()
-	r.eventually("it no longer says what it does not know", func() bool { records, _ := lag(); return records == -1 })
+	r.eventually("the broker is missed", func() bool { return r.logged(`msg="Kafka partitions lost" topic=` + transcripts) })
+	if records, _ := lag(); records != -1 {
+		t.Errorf("a bridge without a group is %v records behind, want no metric", records)
+	}
 }
 
 func TestBridge_lag_of_what_is_ahead_of_the_clock_is_none(t *testing.T) {

@@ -44,6 +44,8 @@ type session struct {
 	bytes      int // of them
 	// restart names the partitions whose committed offset is not to be used.
 	restart map[int32]bool
+	// member says that the group has told which partitions are here, and that they were not lost since.
+	member bool
 	// lags has each partition that is assigned; lagsAt is when the broker last told of them all, and measure holds at most one
 	// token: there is one that it was not asked about.
 	lags    map[int32]*lag
@@ -290,7 +292,9 @@ func (s *session) fetchFailed(number int32, err error) {
 
 // joined reports whether the client is a member of its group.
 func (s *session) joined() error {
-	if member, generation := s.client.GroupMetadata(); member == "" || generation < 0 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.member {
 		return fmt.Errorf("not yet a member of consumer group %s", s.group)
 	}
 	return nil
@@ -304,18 +308,21 @@ func (s *session) close() {
 	}
 }
 
-// assigned hears which partitions have come.
+// assigned hears which partitions have come, also when none have.
 func (s *session) assigned(_ context.Context, cl *kgo.Client, gained map[string][]int32) {
-	if len(gained[s.topic]) == 0 {
-		return
+	if len(gained[s.topic]) > 0 {
+		// A pause outlives the stay in which it was made.
+		cl.ResumeFetchPartitions(map[string][]int32{s.topic: gained[s.topic]})
 	}
-	// A pause outlives the stay in which it was made.
-	cl.ResumeFetchPartitions(map[string][]int32{s.topic: gained[s.topic]})
 	s.mu.Lock()
+	s.member = true
 	for _, number := range gained[s.topic] {
 		s.lags[number] = newLag()
 	}
 	s.mu.Unlock()
+	if len(gained[s.topic]) == 0 {
+		return
+	}
 	s.log.Info("Kafka partitions assigned", "topic", s.topic, "group", s.group, "partitions", gained[s.topic])
 }
 
@@ -337,8 +344,12 @@ func (s *session) revoked(ctx context.Context, _ *kgo.Client, gone map[string][]
 	}
 }
 
-// lost hears that partitions are another's already: nothing can be committed for them.
+// lost hears that the group goes on without this client, and that partitions are another's already: nothing can be
+// committed for them.
 func (s *session) lost(_ context.Context, _ *kgo.Client, gone map[string][]int32) {
+	s.mu.Lock()
+	s.member = false
+	s.mu.Unlock()
 	if len(gone[s.topic]) > 0 {
 		s.endStay(gone[s.topic])
 		s.log.Warn("Kafka partitions lost", "topic", s.topic, "group", s.group, "partitions", gone[s.topic])
@@ -369,6 +380,7 @@ func (s *session) endStay(numbers []int32) {
 func (s *session) endAll() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.member = false
 	clear(s.lags)
 	for _, p := range s.partitions {
 		p.end()

@@ -89,6 +89,25 @@ func (r *running) probe(path string) (int, process.Readiness) {
 	return resp.StatusCode, readiness
 }
 
+// untilReady waits for everything that is checked to be up.
+func (r *running) untilReady() {
+	r.t.Helper()
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	deadline := time.After(time.Minute)
+	for {
+		status, readiness := r.probe("/readyz")
+		if status == http.StatusOK && readiness.Status == process.StatusReady {
+			return
+		}
+		select {
+		case <-tick.C:
+		case <-deadline:
+			r.t.Fatalf("/readyz: got %d %+v, want 200 and ready", status, readiness)
+		}
+	}
+}
+
 // metrics are what Prometheus would collect.
 func (r *running) metrics() string {
 	r.t.Helper()
