@@ -5,10 +5,12 @@ SHELL       := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 
-# Variables that you may set: PORT_BASE moves all ports of `make dev`, EXCEPT leaves processes to you, PKG and ARGS
-# narrow `make test-one` and `make histories`; ARGS goes to the tools for Kafka too (make kafka-consumer ARGS=transcripts).
+# Variables that you may set: PORT_BASE moves all ports of `make dev`, EXCEPT leaves processes to you,
+# TEMPORAL_STORE=postgres has Temporal keep its state there and not on SQLite, PKG and ARGS narrow
+# `make test-one` and `make histories`; ARGS goes to the tools for Kafka too (make kafka-consumer ARGS=transcripts).
 EXCEPT ?=
 PORT_BASE ?= 8000
+TEMPORAL_STORE ?= sqlite
 PKG ?= ./internal/postgres
 ARGS ?=
 # How many records of each kind `make strain` has the bridge work off.
@@ -55,8 +57,8 @@ help: ## Show this help
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-20s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 .PHONY: dev
-dev: build-devstack ## Run everything here, in the foreground: servers, simulator, vidflow (EXCEPT=worker, PORT_BASE=9000)
-	@exec $(DEVSTACK) dev --port-base='$(PORT_BASE)' --except='$(EXCEPT)'
+dev: build-devstack ## Run everything here, in the foreground: servers, simulator, vidflow (EXCEPT=worker, PORT_BASE=9000, TEMPORAL_STORE=postgres)
+	@exec $(DEVSTACK) dev --port-base='$(PORT_BASE)' --except='$(EXCEPT)' --temporal-store='$(TEMPORAL_STORE)'
 
 .PHONY: clean-dev
 clean-dev: build-devstack ## Remove the state of `make dev`

@@ -28,6 +28,7 @@ type devCmd struct {
 	State    string   `help:"Folder that keeps the state." default:".dev" type:"path" placeholder:"DIR"`
 	PortBase int      `help:"First of the ports; the API's." default:"8000" env:"PORT_BASE" placeholder:"PORT"`
 	Except   []string `help:"Leave these to you: worker, starter, kafkabridge, simulator." env:"EXCEPT" sep:"none" placeholder:"NAME"`
+	Store    string   `name:"temporal-store" help:"What Temporal keeps its state on: sqlite, or postgres, as a cluster does. Runs on one are not seen on the other." enum:"sqlite,postgres" default:"sqlite" env:"TEMPORAL_STORE" placeholder:"NAME"`
 	Binary   string   `help:"The vidflow binary; built when not given." type:"existingfile" placeholder:"PATH"`
 }
 
@@ -68,6 +69,7 @@ func (c *devCmd) Run(sig *interrupts) error {
 		binary:  c.Binary,
 		control: anchor,
 		except:  except,
+		store:   c.Store,
 		console: supervisor.NewConsole(os.Stdout, colourful(os.Stdout), len(bridgeProcess)),
 		say:     say,
 		insist:  sig.insisted,

@@ -27,6 +27,7 @@ type execCmd struct {
 	Keep    bool     `help:"Keep the folder with the servers' state and logs, and say where it is."`
 	Kafka   string   `help:"The broker: embedded, or apache, the real Apache Kafka (needs java and mvn)." enum:"embedded,apache" default:"embedded" placeholder:"NAME"`
 	Pooler  bool     `help:"Put PgBouncer before Postgres, in transaction mode (needs pgbouncer)."`
+	Store   string   `name:"temporal-store" help:"What Temporal keeps its state on: sqlite, or postgres, as a cluster does." enum:"sqlite,postgres" default:"sqlite" placeholder:"NAME"`
 	Binary  string   `help:"The vidflow binary that tests start; VIDFLOW_TEST_BINARY for the command." env:"VIDFLOW_TEST_BINARY" type:"path" placeholder:"PATH"`
 	Command []string `arg:"" passthrough:"" help:"The command and its arguments."`
 }
@@ -62,6 +63,7 @@ func (c *execCmd) Run(sig *interrupts) (err error) {
 	}
 	servers, err := stack.New(stack.Config{
 		Dir: dir, Ports: block, Disposable: true, Log: log, Note: note, ApacheKafka: c.Kafka == "apache", Pooler: c.Pooler,
+		TemporalStore: c.Store,
 	})
 	if err != nil {
 		return err

@@ -52,6 +52,7 @@ type session struct {
 	control   net.Listener // closed by run
 	console   *supervisor.Console
 	say       func(format string, args ...any)
+	store     string          // of Temporal; SQLite when empty
 	insist    context.Context // cancelled when the user wants it to end at once
 	disposed  bool            // the state is thrown away afterwards
 	simulator simulator.Config
@@ -65,7 +66,7 @@ type session struct {
 func (s *session) run(ctx context.Context, ready func(ctx context.Context) error) error {
 	defer func() { _ = s.control.Close() }()
 	servers, err := stack.New(stack.Config{
-		Dir: s.dir, Ports: s.block, Disposable: s.disposed,
+		Dir: s.dir, Ports: s.block, Disposable: s.disposed, TemporalStore: s.store,
 		Log:  s.console.Writer("servers", len(vidflowProcesses)),
 		Note: func(message string) { s.say("%s", message) },
 	})

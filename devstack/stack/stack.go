@@ -18,7 +18,6 @@ import (
 	"github.com/codeendelea/vidflow/devstack/ports"
 	"github.com/codeendelea/vidflow/devstack/postgres"
 	"github.com/codeendelea/vidflow/devstack/storage"
-	"github.com/codeendelea/vidflow/devstack/temporal"
 )
 
 // Names of the servers, for Start and Stop.
@@ -28,6 +27,12 @@ const (
 	Postgres = "postgres"
 	Storage  = "storage"
 	Pooler   = "pgbouncer"
+)
+
+// What Temporal can keep its state on: a file of its own, or the stack's Postgres, in databases of its own.
+const (
+	OnSQLite   = "sqlite"
+	OnPostgres = "postgres"
 )
 
 // Partitions of each topic: several, so that order across partitions is never taken for granted.
@@ -42,6 +47,8 @@ type Config struct {
 	ApacheKafka bool
 	// Pooler puts PgBouncer before Postgres, in transaction mode, for all but the superuser.
 	Pooler bool
+	// TemporalStore is OnSQLite, also when empty, or OnPostgres. The runs on one are not seen on the other.
+	TemporalStore string
 	// Disposable state need not survive a crash of the machine.
 	Disposable bool
 	// AdvertisedKafka is the address that the broker tells its clients; its own when empty. SyncKafka has it acknowledge
@@ -114,18 +121,7 @@ func New(cfg Config) (*Stack, error) {
 				addr:    cfg.Ports.Addr(ports.Storage),
 				control: cfg.Ports.Addr(ports.StorageControl),
 			}},
-			{Temporal, temporal.New(temporal.Config{
-				File:             filepath.Join(cfg.Dir, "temporal.sqlite"),
-				Namespace:        Namespace,
-				SearchAttributes: searchAttributes(),
-				GRPCPort:         cfg.Ports.Port(ports.TemporalGRPC),
-				HTTPPort:         cfg.Ports.Port(ports.TemporalHTTP),
-				UIPort:           cfg.Ports.Port(ports.TemporalUI),
-				HistoryPort:      cfg.Ports.Port(ports.TemporalHistory),
-				MatchingPort:     cfg.Ports.Port(ports.TemporalMatching),
-				InternalWorker:   cfg.Ports.Port(ports.TemporalWorker),
-				LogFile:          log(Temporal),
-			})},
+			{Temporal, newTemporal(cfg, pg, log(Temporal))},
 		},
 	}
 	if cfg.Pooler {
@@ -148,13 +144,17 @@ func (s *Stack) Start(ctx context.Context) error {
 	return nil
 }
 
-// Stop stops all servers at once.
+// Stop stops all servers at once, but Postgres after Temporal when that is kept there.
 func (s *Stack) Stop(ctx context.Context) error {
+	var first error
+	if s.cfg.TemporalStore == OnPostgres {
+		first = s.StopServer(ctx, Temporal)
+	}
 	var group errgroup.Group
 	for _, server := range s.servers {
 		group.Go(func() error { return server.Stop(ctx) })
 	}
-	return group.Wait()
+	return errors.Join(first, group.Wait())
 }
 
 // StartServer starts one server that was stopped.

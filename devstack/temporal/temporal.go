@@ -1,12 +1,11 @@
-// Package temporal runs a real Temporal server and its real UI in the process, on a SQLite file, the way the Temporal
-// CLI's `server start-dev` does. It is the one package that links the server, which takes minutes to build: only the
-// devstack program may import it, and no test that runs under the race detector.
+// Package temporal runs a real Temporal server and its real UI in the process: on a SQLite file, the way the Temporal
+// CLI's `server start-dev` does, or on Postgres, the way a cluster does. It is the one package that links the server,
+// which takes minutes to build: only the devstack program may import it, and no test that runs under the race detector.
 package temporal
 
 import (
 	"context"
 	"fmt"
-	"os"
 	"sync"
 	"time"
 
@@ -20,9 +19,7 @@ import (
 	"go.temporal.io/server/common/dynamicconfig"
 	"go.temporal.io/server/common/log"
 	"go.temporal.io/server/common/membership/static"
-	sqliteplugin "go.temporal.io/server/common/persistence/sql/sqlplugin/sqlite"
 	"go.temporal.io/server/common/primitives"
-	"go.temporal.io/server/schema/sqlite"
 	"go.temporal.io/server/temporal"
 )
 
@@ -36,6 +33,8 @@ const (
 type Config struct {
 	// File is the SQLite database; made where it does not exist.
 	File string
+	// Postgres keeps everything in the place of File, where it is set: in two databases, made where they do not exist.
+	Postgres *Postgres
 	// Namespace is made where it does not exist, with SearchAttributes.
 	Namespace        string
 	SearchAttributes map[string]enumspb.IndexedValueType
@@ -160,45 +159,11 @@ func dynamicConfig() dynamicconfig.StaticClient {
 	}
 }
 
-func (s *Server) store() (*config.SQL, error) {
-	conf := &config.SQL{
-		PluginName:   sqliteplugin.PluginName,
-		DatabaseName: s.cfg.File,
-		ConnectAttributes: map[string]string{
-			"mode":         "rwc",
-			"journal_mode": "wal",
-			"synchronous":  "normal",
-			"busy_timeout": "10000",
-		},
-	}
-	if _, err := os.Stat(s.cfg.File); err != nil {
-		if !os.IsNotExist(err) {
-			return nil, err
-		}
-		if err := sqlite.SetupSchema(conf); err != nil {
-			return nil, fmt.Errorf("make the database %s: %w", s.cfg.File, err)
-		}
-	}
-	namespace, err := sqlite.NewNamespaceConfig(clusterName, s.cfg.Namespace, false, s.cfg.SearchAttributes)
-	if err != nil {
-		return nil, fmt.Errorf("namespace %s: %w", s.cfg.Namespace, err)
-	}
-	if err := sqlite.CreateNamespaces(conf, namespace); err != nil {
-		return nil, fmt.Errorf("namespace %s: %w", s.cfg.Namespace, err)
-	}
-	return conf, nil
-}
-
-func (s *Server) config(store *config.SQL) *config.Config {
+func (s *Server) config(store config.Persistence) *config.Config {
 	conf := &config.Config{}
 	conf.Global.Membership.MaxJoinDuration = 30 * time.Second
 	conf.Global.Membership.BroadcastAddress = host
-	conf.Persistence = config.Persistence{
-		DefaultStore:     "sqlite",
-		VisibilityStore:  "sqlite",
-		NumHistoryShards: 1,
-		DataStores:       map[string]config.DataStore{"sqlite": {SQL: store}},
-	}
+	conf.Persistence = store
 	conf.ClusterMetadata = &cluster.Config{
 		FailoverVersionIncrement: 10,
 		MasterClusterName:        clusterName,

@@ -1,0 +1,45 @@
+package stack
+
+import (
+	"context"
+	"path/filepath"
+
+	"github.com/codeendelea/vidflow/devstack/ports"
+	"github.com/codeendelea/vidflow/devstack/postgres"
+	"github.com/codeendelea/vidflow/devstack/temporal"
+)
+
+func newTemporal(cfg Config, store *postgres.Server, logFile string) Server {
+	config := temporal.Config{
+		File:             filepath.Join(cfg.Dir, "temporal.sqlite"),
+		Namespace:        Namespace,
+		SearchAttributes: searchAttributes(),
+		GRPCPort:         cfg.Ports.Port(ports.TemporalGRPC),
+		HTTPPort:         cfg.Ports.Port(ports.TemporalHTTP),
+		UIPort:           cfg.Ports.Port(ports.TemporalUI),
+		HistoryPort:      cfg.Ports.Port(ports.TemporalHistory),
+		MatchingPort:     cfg.Ports.Port(ports.TemporalMatching),
+		InternalWorker:   cfg.Ports.Port(ports.TemporalWorker),
+		LogFile:          logFile,
+	}
+	if cfg.TemporalStore != OnPostgres {
+		return temporal.New(config)
+	}
+	config.Postgres = &temporal.Postgres{
+		Addr: cfg.Ports.Addr(ports.Postgres), User: postgres.Superuser, Password: postgres.Password,
+	}
+	return &temporalOnPostgres{Server: temporal.New(config), store: store}
+}
+
+// temporalOnPostgres has its store started first.
+type temporalOnPostgres struct {
+	*temporal.Server
+	store *postgres.Server
+}
+
+func (t *temporalOnPostgres) Start(ctx context.Context) error {
+	if err := t.store.Start(ctx); err != nil {
+		return err
+	}
+	return t.Server.Start(ctx)
+}
