@@ -4,5 +4,7 @@ package bench
 func Measures() []Measure {
 	return []Measure{
 		sizes,
+		decoding,
+		decodingAllocs,
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -27,11 +28,15 @@ func Length(d time.Duration) Option { return func(r *recording) { r.length = d }
 // Take asks for the n-th recording of the same video; all differ, and 0 is the usual one.
 func Take(n int) Option { return func(r *recording) { r.take = n } }
 
+// Language asks for speech in the language with that BCP 47 tag, which must be one that is spoken here.
+func Language(tag string) Option { return func(r *recording) { r.language = tag } }
+
 // recording is what is said in a video.
 type recording struct {
-	id     contract.VideoID
-	take   int
-	length time.Duration
+	id       contract.VideoID
+	take     int
+	length   time.Duration
+	language string
 }
 
 func record(id contract.VideoID, opts []Option) recording {
@@ -65,6 +70,9 @@ type speech struct {
 func (r recording) speak() speech {
 	random := r.random("speech")
 	s := speech{language: pickLanguage(random), length: pickLength(random).Milliseconds() / 10}
+	if r.language != "" {
+		s.language = languages[slices.IndexFunc(languages, func(l language) bool { return l.tag == r.language })]
+	}
 	if r.length > 0 {
 		s.length = max(r.length.Milliseconds()/10, 1)
 	}

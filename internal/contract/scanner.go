@@ -23,17 +23,23 @@ type scanner struct {
 	short bool
 }
 
-// scanners are used again: making one costs as much as reading some 500 bytes of a transcript.
+// scanners of short inputs are used again: making one costs as much as reading some 500 bytes of a transcript. One that has
+// read a long input may keep all the names in it.
 var scanners = sync.Pool{New: func() any { return new(scanner) }}
 
-// maxReusedBytes is the longest input after which a scanner is used again: it may keep the names of what it has read.
-const maxReusedBytes = 64 << 10
+// maxShortBytes is the longest input whose scanner is used again.
+const maxShortBytes = 64 << 10
 
 // newScanner is of a value that must not change. It is to be released once nothing more is read.
 func newScanner(value []byte) *scanner {
-	s := scanners.Get().(*scanner)
+	var s *scanner
+	if len(value) <= maxShortBytes {
+		s = scanners.Get().(*scanner)
+		s.short = true
+	} else {
+		s = new(scanner)
+	}
 	s.input = *bytes.NewBuffer(value)
-	s.short = len(value) <= maxReusedBytes
 	s.Reset(&s.input)
 	return s
 }
