@@ -1,0 +1,129 @@
+// Command results does what comes after a benchmark: it compares its report with the committed baseline, makes it the new
+// one, and draws its plots. It links no server.
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/alecthomas/kong"
+
+	"github.com/codeendelea/vidflow/devstack/bench/plots"
+	"github.com/codeendelea/vidflow/devstack/bench/report"
+)
+
+type cli struct {
+	Report   string `help:"The report of devstack bench." default:"out/bench.json" type:"path"`
+	Baseline string `help:"The committed baseline." default:"devstack/bench/baseline.json" type:"path"`
+
+	Check   checkCmd   `cmd:"" help:"Compare the report with the baseline; what has become worse is an error."`
+	Accept  acceptCmd  `cmd:"" help:"Make the report the baseline, and show it in the document. A report of exact rows alone replaces those."`
+	Plots   plotsCmd   `cmd:"" help:"Draw the plots of the report."`
+	Explain explainCmd `cmd:"" help:"Print the report once more."`
+}
+
+func main() {
+	var app cli
+	parsed := kong.Parse(&app, kong.Name("results"), kong.Description("What comes after a benchmark."), kong.UsageOnError())
+	if err := parsed.Run(&app); err != nil {
+		fmt.Fprintln(os.Stderr, "results:", err)
+		os.Exit(1)
+	}
+}
+
+func (c *cli) read() (*report.Report, error) {
+	r, err := report.Read(c.Report)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, fmt.Errorf("there is no report, run `make bench`: %w", err)
+	}
+	return r, err
+}
+
+type checkCmd struct{}
+
+// Run compares.
+func (checkCmd) Run(c *cli) error {
+	now, err := c.read()
+	if err != nil {
+		return err
+	}
+	baseline, err := report.Read(c.Baseline)
+	if err != nil {
+		return err
+	}
+	passed, err := report.PrintFindings(os.Stdout, report.Compare(baseline, now))
+	if err != nil {
+		return err
+	}
+	if !passed {
+		return errors.New("worse than the baseline: mend it, or, if it is the price of something better, run `make bench-baseline` and say why in the commit")
+	}
+	return nil
+}
+
+type acceptCmd struct {
+	Document string `help:"The document that shows the baseline." default:"docs/performance.md" type:"path"`
+}
+
+// Run writes the baseline and the document.
+func (a acceptCmd) Run(c *cli) error {
+	now, err := c.read()
+	if err != nil {
+		return err
+	}
+	if baseline, err := report.Read(c.Baseline); err == nil {
+		if now, err = baseline.Accept(now); err != nil {
+			return err
+		}
+	} else if !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	text, err := os.ReadFile(a.Document)
+	if err != nil {
+		return err
+	}
+	if text, err = now.IntoDocument(text); err != nil {
+		return fmt.Errorf("%s: %w", a.Document, err)
+	}
+	return errors.Join(now.Write(c.Baseline), os.WriteFile(a.Document, text, 0o644))
+}
+
+type plotsCmd struct {
+	Dir string `help:"Where the pictures go." default:"docs/images" type:"path"`
+}
+
+// Run draws.
+func (p plotsCmd) Run(c *cli) error {
+	r, err := c.read()
+	if err != nil {
+		return err
+	}
+	pictures, err := plots.Draw(r)
+	if err != nil {
+		return err
+	}
+	if len(pictures) == 0 {
+		return fmt.Errorf("%s has no series to draw", c.Report)
+	}
+	for name, picture := range pictures {
+		if err := os.WriteFile(filepath.Join(p.Dir, "bench-"+name+".svg"), picture, 0o644); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+type explainCmd struct{}
+
+// Run prints.
+func (explainCmd) Run(c *cli) error {
+	r, err := c.read()
+	if err != nil {
+		return err
+	}
+	fmt.Println(strings.TrimSpace(r.Version), r.Began)
+	return r.Print(os.Stdout)
+}
