@@ -70,7 +70,7 @@ build: build-vidflow ## Build bin/vidflow, the binary that ships
 .PHONY: build-vidflow
 build-vidflow:
 	@mkdir -p bin
-	@CGO_ENABLED=0 go build -trimpath -o $(VIDFLOW) ./cmd/vidflow
+	@CGO_ENABLED=0 go build -trimpath -ldflags='-s -w' -o $(VIDFLOW) ./cmd/vidflow
 
 .PHONY: build-race
 build-race:
@@ -174,6 +174,22 @@ strain: build-vidflow ## Measure the bridge's memory while it works off a backlo
 bench: build-devstack build-vidflow build-floors ## Measure vidflow against the least that has to be done (ARGS='--only=pipeline --rounds=3')
 	@$(DEVSTACK) bench --binary=$(VIDFLOW) --floors=$(FLOORS) $(ARGS)
 
+# What comes after a benchmark links no server; it works on out/bench.json.
+RESULTS := go -C devstack run ./bench/results --report='$(abspath out/bench.json)' --baseline='$(abspath devstack/bench/baseline.json)'
+
+.PHONY: bench-check
+bench-check: ## Compare the last benchmark with the committed baseline; what has become worse is an error
+	@$(RESULTS) check
+
+.PHONY: bench-baseline
+bench-baseline: ## Make the last benchmark the baseline, and show it in docs/performance.md
+	@$(RESULTS) accept --document='$(abspath docs/performance.md)'
+
+.PHONY: plots
+plots: ## Draw the plots of docs/performance.md from the last benchmark
+	@mkdir -p docs/images
+	@$(RESULTS) plots --dir='$(abspath docs/images)'
+
 .PHONY: build-floors
 build-floors:
 	@mkdir -p bin
@@ -227,9 +243,9 @@ histories: build-devstack ## Record histories of the workflow's paths that have 
 	@$(DEVSTACK) exec -- go test ./worker -count=1 -record $(ARGS)
 
 .PHONY: generate
-generate: ## Write what is made from the code: openapi.json, the table in README.md, .env.example, texts of --help, dashboards
+generate: ## Write what is made from the code and the data: openapi.json, tables of README.md and docs/performance.md, .env.example, texts of --help, dashboards
 	@go test ./starter ./internal/config ./cmd/vidflow -count=1 -update >/dev/null || go test ./starter ./internal/config ./cmd/vidflow -count=1 -update
-	@go -C devstack test ./grafana -count=1 -update >/dev/null
+	@go -C devstack test ./grafana ./bench/report -count=1 -update >/dev/null
 
 .PHONY: lint
 lint: lint-tools ## Check style, imports, determinism of workflows and go.mod of every module

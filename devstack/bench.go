@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/codeendelea/vidflow/devstack/bench"
@@ -64,7 +65,8 @@ func version(ctx context.Context, binary string) string {
 	if err != nil {
 		return ""
 	}
-	return string(out)
+	first, _, _ := strings.Cut(string(out), "\n")
+	return strings.TrimPrefix(first, "vidflow ")
 }
 
 // lab starts servers of their own on free ports.

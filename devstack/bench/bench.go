@@ -5,6 +5,7 @@ package bench
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"runtime"
 	"slices"
@@ -19,6 +20,8 @@ const (
 	SQLite   = "sqlite"
 	Postgres = "postgres"
 )
+
+var allStores = []string{SQLite, Postgres}
 
 // Measure is one thing to measure; it yields one row or several.
 type Measure struct {
@@ -52,15 +55,19 @@ type Options struct {
 	Say    func(format string, args ...any)
 }
 
-// Run takes the measures, one after the other. What was measured before one failed is in the report.
+// Run takes the measures, one after the other. One that fails does not keep it from the others, and the report has what
+// they found.
 func Run(ctx context.Context, opts Options) (*report.Report, error) {
 	chosen, err := choose(opts)
 	if err != nil {
 		return nil, err
 	}
 	began := time.Now()
-	r := &report.Report{Version: opts.Version, Began: began.UTC().Truncate(time.Second), Machine: machine(), Scale: opts.Scale}
-	defer func() { r.Seconds = time.Since(began).Seconds() }()
+	r := &report.Report{
+		Version: opts.Version, Began: began.UTC().Truncate(time.Second), Machine: machine(), Scale: opts.Scale, Covers: opts.covers(),
+		Took: map[string]float64{},
+	}
+	var failed []error
 	for i, m := range chosen {
 		stores := opts.Stores[:1]
 		if m.Stores {
@@ -72,12 +79,26 @@ func Run(ctx context.Context, opts Options) (*report.Report, error) {
 				on = " on " + store
 			}
 			opts.Say("%d of %d: %s%s: %s", i+1, len(chosen), m.Name, on, m.About)
-			if err := take(ctx, m, store, opts, r); err != nil {
-				return r, fmt.Errorf("%s%s: %w", m.Name, on, err)
+			start := time.Now()
+			err := take(ctx, m, store, opts, r)
+			took := time.Since(start)
+			if ctx.Err() != nil {
+				return nil, ctx.Err()
 			}
+			if err != nil {
+				failed = append(failed, fmt.Errorf("%s%s: %w", m.Name, on, err))
+				opts.Say("%s%s failed after %.0f s: %v", m.Name, on, took.Seconds(), err)
+				continue
+			}
+			r.Took[m.Name+on] = took.Seconds()
+			opts.Say("%s%s took %.0f s", m.Name, on, took.Seconds())
 		}
 	}
-	return r, nil
+	if len(failed) > 0 {
+		r.Covers = report.SomeRows
+	}
+	r.Seconds = time.Since(began).Seconds()
+	return r, errors.Join(failed...)
 }
 
 func take(ctx context.Context, m Measure, store string, opts Options, r *report.Report) error {
@@ -88,8 +109,10 @@ func take(ctx context.Context, m Measure, store string, opts Options, r *report.
 	defer lab.Close()
 	lab.Rounds, lab.Scale = opts.Rounds, opts.Scale
 	rows, series := len(r.Rows), len(r.Series)
-	began := time.Now()
 	if err := m.Run(ctx, lab, r); err != nil {
+		return err
+	}
+	if err := m.check(r.Rows[rows:]); err != nil {
 		return err
 	}
 	if m.Stores {
@@ -100,7 +123,36 @@ func take(ctx context.Context, m Measure, store string, opts Options, r *report.
 			r.Series[series+i].Store = store
 		}
 	}
-	opts.Say("%s took %.0f s", m.Name, time.Since(began).Seconds())
+	return nil
+}
+
+// covers is which rows the report must have.
+func (o Options) covers() string {
+	switch {
+	case len(o.Only) > 0 || len(o.Stores) < len(allStores):
+		return report.SomeRows
+	case o.Exact:
+		return report.ExactRows
+	default:
+		return report.Everything
+	}
+}
+
+// check sees that a measure has yielded what it says, so that a comparison knows which rows to expect.
+func (m Measure) check(rows []report.Row) error {
+	for _, row := range rows {
+		if !slices.Contains(m.Keys, row.Key) {
+			return fmt.Errorf("row %s is not among its keys", row.Name())
+		}
+		if row.Exact != m.Exact {
+			return fmt.Errorf("row %s is exact: %t, and its measure: %t; a measure has rows of one kind", row.Name(), row.Exact, m.Exact)
+		}
+	}
+	for _, key := range m.Keys {
+		if !slices.ContainsFunc(rows, func(row report.Row) bool { return row.Key == key }) {
+			return fmt.Errorf("it has yielded no row %s", key)
+		}
+	}
 	return nil
 }
 
@@ -122,6 +174,6 @@ func choose(opts Options) ([]Measure, error) {
 
 func machine() report.Machine {
 	return report.Machine{
-		CPU: cpuModel(), Cores: runtime.NumCPU(), Memory: memory(), OS: runtime.GOOS + "/" + runtime.GOARCH, Go: runtime.Version(),
+		CPU: cpuModel(), Cores: runtime.NumCPU(), Memory: memory(), OS: runtime.GOOS + "/" + runtime.GOARCH, Kernel: kernel(), Go: runtime.Version(),
 	}
 }

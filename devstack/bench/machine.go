@@ -34,6 +34,13 @@ func kib(s string) int64 {
 
 func memory() int64 { return kib(field("/proc/meminfo", "MemTotal")) }
 
+// kernel is what the kernel calls itself, such as "Linux 6.1.0"; empty where there is no /proc.
+func kernel() string {
+	kind, _ := os.ReadFile("/proc/sys/kernel/ostype")
+	release, _ := os.ReadFile("/proc/sys/kernel/osrelease")
+	return strings.TrimSpace(strings.TrimSpace(string(kind)) + " " + strings.TrimSpace(string(release)))
+}
+
 // clockTick is that of /proc/PID/stat on Linux, whatever the kernel's own.
 const clockTick = 10 * time.Millisecond
 

@@ -29,6 +29,7 @@ var titles = map[string]string{
 
 const (
 	width, height = 18 * vg.Centimeter, 10 * vg.Centimeter
+	margin        = 3 * vg.Millimeter
 	// markedUpTo is how many points of a curve are shown as such.
 	markedUpTo = 40
 )
@@ -57,7 +58,12 @@ func draw1(name string, series []report.Series) ([]byte, error) {
 		p.Title.Text = strings.ReplaceAll(name, "-", " ")
 	}
 	p.X.Label.Text, p.Y.Label.Text = series[0].X, series[0].Y
-	p.X.Tick.Marker, p.Y.Tick.Marker = grouped{}, grouped{}
+	p.X.Tick.Marker, p.Y.Tick.Marker = plot.TickerFunc(ticks), plot.TickerFunc(ticks)
+	p.X.Min, p.Y.Min = 0, 0
+	if doubling(series) {
+		p.X.Min = series[0].Points[0][0]
+		p.X.Scale, p.X.Tick.Marker = plot.LogScale{}, plot.TickerFunc(doublings)
+	}
 	for _, style := range []*font.Font{
 		&p.Title.TextStyle.Font, &p.X.Label.TextStyle.Font, &p.Y.Label.TextStyle.Font,
 		&p.X.Tick.Label.Font, &p.Y.Tick.Label.Font, &p.Legend.TextStyle.Font,
@@ -65,8 +71,12 @@ func draw1(name string, series []report.Series) ([]byte, error) {
 		style.Variant = "Sans"
 	}
 	p.Title.TextStyle.Font.Size, p.Title.Padding = vg.Points(14), vg.Points(8)
-	p.Legend.Padding, p.Legend.ThumbnailWidth = vg.Points(2), vg.Points(24)
+	p.Legend.Padding, p.Legend.ThumbnailWidth = vg.Points(5), vg.Points(28)
 	p.Legend.Top, p.Legend.Left = true, rising(series)
+	p.Legend.XOffs, p.Legend.YOffs = vg.Points(6), -vg.Points(4)
+	if !p.Legend.Left {
+		p.Legend.XOffs = -p.Legend.XOffs
+	}
 	p.Add(plotter.NewGrid())
 	for i, s := range series {
 		if s.X != series[0].X || s.Y != series[0].Y {
@@ -80,7 +90,10 @@ func draw1(name string, series []report.Series) ([]byte, error) {
 		if err != nil {
 			return nil, fmt.Errorf("%q: %w", s.Name, err)
 		}
-		line.Color, line.Dashes, line.Width = plotutil.Color(i), plotutil.Dashes(i), vg.Points(1.5)
+		line.Color, line.Width = plotutil.DarkColors[i%len(plotutil.DarkColors)], vg.Points(1.5)
+		if strings.Contains(s.Name, "floor") {
+			line.Dashes = []vg.Length{vg.Points(5), vg.Points(3)}
+		}
 		p.Add(line)
 		thumbnails := []plot.Thumbnailer{line}
 		if len(points) <= markedUpTo {
@@ -98,12 +111,14 @@ func draw1(name string, series []report.Series) ([]byte, error) {
 		}
 		p.Legend.Add(label, thumbnails...)
 	}
-	p.X.Min, p.Y.Min = min(p.X.Min, 0), min(p.Y.Min, 0)
 	// Room for the legend above the curves.
-	p.Y.Max += (p.Y.Max - p.Y.Min) * (0.05 + 0.06*float64(len(series)))
+	p.Y.Max *= 1.05 + 0.08*float64(len(series))
 
 	canvas := vgsvg.New(width, height)
-	p.Draw(draw.New(canvas))
+	whole := draw.New(canvas)
+	whole.SetColor(p.BackgroundColor)
+	whole.Fill(whole.Rectangle.Path())
+	p.Draw(draw.Crop(whole, margin, -2*margin, margin, -margin))
 	var out bytes.Buffer
 	if _, err := canvas.WriteTo(&out); err != nil {
 		return nil, err
@@ -123,16 +138,39 @@ func rising(series []report.Series) bool {
 	return change >= 0
 }
 
-// grouped are the usual ticks, with commas in large numbers.
-type grouped struct{}
-
-// Ticks is plot.Ticker's.
-func (grouped) Ticks(least, most float64) []plot.Tick {
-	ticks := plot.DefaultTicks{}.Ticks(least, most)
-	for i := range ticks {
-		if ticks[i].Label != "" && math.Abs(ticks[i].Value) >= 1000 {
-			ticks[i].Label = report.Number(ticks[i].Value)
+// ticks are at multiples of 1, 2 or 5 times a power of ten, five to ten of them.
+func ticks(least, most float64) []plot.Tick {
+	step := math.Pow(10, math.Floor(math.Log10((most-least)/5)))
+	for _, times := range []float64{5, 2} {
+		if (most-least)/(times*step) >= 5 {
+			step *= times
+			break
 		}
 	}
-	return ticks
+	var marks []plot.Tick
+	for i := math.Ceil(least / step); i*step <= most; i++ {
+		// To as many digits as the step has: not 0.30000000000000004.
+		value := math.Round(i*step*1e9) / 1e9
+		marks = append(marks, plot.Tick{Value: value, Label: report.Number(value)})
+	}
+	return marks
+}
+
+// doubling says that the curves are measured at 1, 2, 4, 8 and so on: the axis doubles too.
+func doubling(series []report.Series) bool {
+	for _, s := range series {
+		for i, p := range s.Points {
+			if p[0] <= 0 || i > 0 && p[0] != 2*s.Points[i-1][0] || len(s.Points) < 3 {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+func doublings(least, most float64) (marks []plot.Tick) {
+	for v := least; v <= most; v *= 2 {
+		marks = append(marks, plot.Tick{Value: v, Label: report.Number(v)})
+	}
+	return marks
 }

@@ -11,39 +11,73 @@ import (
 // Print writes the rows as a table.
 func (r *Report) Print(out io.Writer) error {
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "key\tstore\tours\tfloor\tvalue\tspread\tgoal\t\t")
+	fmt.Fprintln(w, "key\tof\tstore\tours\tfloor\tvalue\tspread\tgoal\t\t")
+	missed := 0
 	for _, row := range r.Rows {
-		ours, floor := "", ""
-		if len(row.Rounds) > 0 && row.Rounds[0].Floor != 0 {
-			var o, f []float64
-			for _, round := range row.Rounds {
-				o, f = append(o, round.Ours), append(f, round.Floor)
-			}
-			ours, floor = number(Median(o)), number(Median(f))
+		c := row.cells()
+		if c.verdict == missedGoal {
+			missed++
 		}
-		spread := ""
-		if least, most := row.Spread(); least != most {
-			spread = number(least) + "–" + number(most)
-		}
-		goal, verdict := "told", ""
-		if row.Goal != nil {
-			goal, verdict = row.Goal.Op+" "+number(row.Goal.Value), "MISSED"
-			if row.Goal.Met(row.Value) {
-				verdict = "met"
-			}
-		}
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s %s\t%s\t%s\t%s\t%s\n",
-			row.Key, row.Store, ours, floor, number(row.Value), row.Unit, spread, goal, verdict, row.Note)
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n",
+			row.Key, row.Of, row.Store, c.ours, c.floor, c.value, c.spread, c.goal, c.verdict, row.Note)
 	}
-	return w.Flush()
+	if err := w.Flush(); err != nil {
+		return err
+	}
+	_, err := fmt.Fprintf(out, "\n%d rows, %d missed their goal\n", len(r.Rows), missed)
+	return err
 }
 
-// number shows three digits, and all of those before the point.
-func number(v float64) string {
-	switch {
-	case v == float64(int64(v)), v >= 1000 || v <= -1000:
-		return strconv.FormatFloat(v, 'f', 0, 64)
-	default:
-		return strings.TrimSuffix(strconv.FormatFloat(v, 'g', 3, 64), ".")
+// cells are what a row shows, in any kind of table.
+type cells struct{ ours, floor, value, spread, goal, verdict string }
+
+const missedGoal = "MISSED"
+
+func (r Row) cells() cells {
+	c := cells{value: withUnit(r.Value, r.Unit)}
+	var ours, floors []float64
+	for _, round := range r.Rounds {
+		if round.Floor != 0 {
+			ours, floors = append(ours, round.Ours), append(floors, round.Floor)
+		}
 	}
+	if len(floors) > 0 {
+		c.ours, c.floor = Number(Median(ours)), Number(Median(floors))
+	}
+	if least, most := r.Spread(); least != most {
+		c.spread = Number(least) + "–" + Number(most)
+	}
+	if r.Goal != nil {
+		c.goal, c.verdict = sign(r.Goal.Op)+" "+Number(r.Goal.Value), missedGoal
+		if r.Goal.Met(r.Value) {
+			c.verdict = "met"
+		}
+	}
+	return c
+}
+
+func sign(op string) string {
+	if op == AtLeast {
+		return "≥"
+	}
+	return "≤"
+}
+
+// Number shows three digits, and all of those before the point, in groups where there are many.
+func Number(v float64) string {
+	if v == float64(int64(v)) || v >= 100 || v <= -100 {
+		return grouped(strconv.FormatFloat(v, 'f', 0, 64))
+	}
+	return strings.TrimSuffix(strconv.FormatFloat(v, 'g', 3, 64), ".")
+}
+
+func grouped(digits string) string {
+	sign := ""
+	if strings.HasPrefix(digits, "-") {
+		sign, digits = "-", digits[1:]
+	}
+	for i := len(digits) - 3; i > 0; i -= 3 {
+		digits = digits[:i] + "," + digits[i:]
+	}
+	return sign + digits
 }

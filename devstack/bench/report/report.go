@@ -2,6 +2,7 @@
 package report
 
 import (
+	"bytes"
 	"cmp"
 	"encoding/json"
 	"fmt"
@@ -14,6 +15,8 @@ import (
 // Row is one figure; its key is for ever, so that reports can be compared.
 type Row struct {
 	Key string `json:"key"`
+	// Of says of which of several things the figure is, such as a process; empty where there is one only.
+	Of string `json:"of,omitempty"`
 	// Store of Temporal under which it was measured, sqlite or postgres; empty where that makes no difference.
 	Store string `json:"store,omitempty"`
 	Unit  string `json:"unit"`
@@ -75,6 +78,7 @@ type Machine struct {
 	Cores  int    `json:"cores"`
 	Memory int64  `json:"memory_bytes"`
 	OS     string `json:"os"`
+	Kernel string `json:"kernel"`
 	Go     string `json:"go"`
 }
 
@@ -83,11 +87,34 @@ type Report struct {
 	Version string    `json:"version"`
 	Began   time.Time `json:"began"`
 	Seconds float64   `json:"seconds"`
-	Machine Machine   `json:"machine"`
+	// Took says how many of the seconds were each measure's.
+	Took    map[string]float64 `json:"took_seconds,omitempty"`
+	Machine Machine            `json:"machine"`
 	// Scale is 1 for a full run; what was measured at another is for trying things out.
-	Scale  float64  `json:"scale"`
+	Scale float64 `json:"scale"`
+	// Covers says which rows there had to be: Everything, ExactRows or SomeRows.
+	Covers string   `json:"covers"`
 	Rows   []Row    `json:"rows"`
 	Series []Series `json:"series,omitempty"`
+}
+
+// What a report covers.
+const (
+	Everything = "everything"
+	ExactRows  = "exact"
+	SomeRows   = "some"
+)
+
+// Name tells the row from all others of a report.
+func (r Row) Name() string {
+	name := r.Key
+	if r.Of != "" {
+		name += " of " + r.Of
+	}
+	if r.Store != "" {
+		name += " on " + r.Store
+	}
+	return name
 }
 
 // Add adds a row; its value becomes the median of its rounds, where it has some.
@@ -130,15 +157,20 @@ func (r *Report) Write(file string) error {
 	return os.WriteFile(file, append(out, '\n'), 0o644)
 }
 
-// Read reads what Write wrote.
+// Read reads what Write wrote, and refuses anything that is not a sound report.
 func Read(file string) (*Report, error) {
 	content, err := os.ReadFile(file)
 	if err != nil {
 		return nil, err
 	}
+	d := json.NewDecoder(bytes.NewReader(content))
+	d.DisallowUnknownFields()
 	var r Report
-	if err := json.Unmarshal(content, &r); err != nil {
+	if err := d.Decode(&r); err != nil {
 		return nil, fmt.Errorf("%s is no report: %w", file, err)
+	}
+	if err := r.Validate(); err != nil {
+		return nil, fmt.Errorf("%s is no sound report: %w", file, err)
 	}
 	return &r, nil
 }
