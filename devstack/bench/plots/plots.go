@@ -42,16 +42,16 @@ func Draw(r *report.Report) (map[string][]byte, error) {
 	}
 	pictures := map[string][]byte{}
 	for name, series := range curves {
-		picture, err := draw1(name, series)
+		drawn, err := picture(name, series)
 		if err != nil {
 			return nil, fmt.Errorf("plot %s: %w", name, err)
 		}
-		pictures[name] = picture
+		pictures[name] = drawn
 	}
 	return pictures, nil
 }
 
-func draw1(name string, series []report.Series) ([]byte, error) {
+func picture(name string, series []report.Series) ([]byte, error) {
 	p := plot.New()
 	p.Title.Text = titles[name]
 	if p.Title.Text == "" {
@@ -117,7 +117,7 @@ func draw1(name string, series []report.Series) ([]byte, error) {
 	canvas := vgsvg.New(width, height)
 	whole := draw.New(canvas)
 	whole.SetColor(p.BackgroundColor)
-	whole.Fill(whole.Rectangle.Path())
+	whole.Fill(whole.Path())
 	p.Draw(draw.Crop(whole, margin, -2*margin, margin, -margin))
 	var out bytes.Buffer
 	if _, err := canvas.WriteTo(&out); err != nil {
