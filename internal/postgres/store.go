@@ -76,6 +76,7 @@ func Open(ctx context.Context, url string, opts ...Option) (*Store, error) {
 		return nil, urlError(err)
 	}
 	prepare(cfg.ConnConfig, o.appName)
+	new(preparing).use(cfg)
 	cfg.MinConns = 0
 	cfg.MaxConnIdleTime = 5 * time.Minute
 	if o.maxConns > 0 {
@@ -114,11 +115,11 @@ func (s *Store) Ping(ctx context.Context) error {
 	return wrap(s.pool.Ping(ctx), "reach the database")
 }
 
-// prepare makes a connection fit for a transaction pooler: statements are never cached, and the parameters that other
-// drivers put into the URL for a pooler's sake are not sent to the server, which would refuse them.
+// prepare makes a connection fit for a transaction pooler: statements are not kept prepared unless preparing says so, and
+// the parameters that other drivers put into the URL for a pooler's sake are not sent to the server, which would refuse them.
 func prepare(cfg *pgx.ConnConfig, appName string) {
 	cfg.DefaultQueryExecMode = pgx.QueryExecModeExec
-	cfg.StatementCacheCapacity = 0
+	cfg.StatementCacheCapacity = 128 // more than there are statements
 	cfg.DescriptionCacheCapacity = 0
 	if cfg.ConnectTimeout == 0 {
 		cfg.ConnectTimeout = defaultConnectTimeout
