@@ -98,7 +98,7 @@ func (c *benchCmd) lab(ctx context.Context, store string, say func(string, ...an
 	return bench.Open(ctx, bench.Config{
 		Dir: dir, Block: block, Store: store, Env: env, Token: token, Course: seed.Courses[0].ID, Say: say,
 		Serve: func(server string) *exec.Cmd {
-			cmd := exec.Command(self, "serve", server, "--dir="+dir, "--port-base="+strconv.Itoa(block.Base), "--no-sync-kafka")
+			cmd := exec.Command(self, "serve", server, "--dir="+dir, "--port-base="+strconv.Itoa(block.Base), "--no-sync-kafka", "--temporal-store="+store)
 			cmd.Env = envfile.Vars{mark}.Environ(os.Environ())
 			return cmd
 		},

@@ -15,6 +15,7 @@ type serveCmd struct {
 	Dir             string `required:"" type:"path" help:"Where the stack keeps its state."`
 	PortBase        int    `required:"" help:"First port of the stack's block."`
 	SyncKafka       bool   `help:"Have Kafka acknowledge only what is on disk." default:"true" negatable:""`
+	TemporalStore   string `help:"What Temporal keeps its state on." enum:"sqlite,postgres" default:"sqlite"`
 	AdvertisedKafka string `help:"Address that the Kafka broker tells its clients." placeholder:"HOST:PORT"`
 }
 
@@ -26,6 +27,7 @@ func (c *serveCmd) Run(sig *interrupts) error {
 		Disposable:      true,
 		AdvertisedKafka: c.AdvertisedKafka,
 		SyncKafka:       c.SyncKafka,
+		TemporalStore:   c.TemporalStore,
 		Log:             os.Stderr,
 	})
 	if err != nil {

@@ -121,7 +121,7 @@ func New(cfg Config) (*Stack, error) {
 				addr:    cfg.Ports.Addr(ports.Storage),
 				control: cfg.Ports.Addr(ports.StorageControl),
 			}},
-			{Temporal, newTemporal(cfg, pg, log(Temporal))},
+			{Temporal, newTemporal(cfg, log(Temporal))},
 		},
 	}
 	if cfg.Pooler {

@@ -1,7 +1,6 @@
 package stack
 
 import (
-	"context"
 	"path/filepath"
 
 	"github.com/codeendelea/vidflow/devstack/ports"
@@ -9,7 +8,7 @@ import (
 	"github.com/codeendelea/vidflow/devstack/temporal"
 )
 
-func newTemporal(cfg Config, store *postgres.Server, logFile string) Server {
+func newTemporal(cfg Config, logFile string) *temporal.Server {
 	config := temporal.Config{
 		File:             filepath.Join(cfg.Dir, "temporal.sqlite"),
 		Namespace:        Namespace,
@@ -22,24 +21,10 @@ func newTemporal(cfg Config, store *postgres.Server, logFile string) Server {
 		InternalWorker:   cfg.Ports.Port(ports.TemporalWorker),
 		LogFile:          logFile,
 	}
-	if cfg.TemporalStore != OnPostgres {
-		return temporal.New(config)
+	if cfg.TemporalStore == OnPostgres {
+		config.Postgres = &temporal.Postgres{
+			Addr: cfg.Ports.Addr(ports.Postgres), User: postgres.Superuser, Password: postgres.Password,
+		}
 	}
-	config.Postgres = &temporal.Postgres{
-		Addr: cfg.Ports.Addr(ports.Postgres), User: postgres.Superuser, Password: postgres.Password,
-	}
-	return &temporalOnPostgres{Server: temporal.New(config), store: store}
-}
-
-// temporalOnPostgres has its store started first.
-type temporalOnPostgres struct {
-	*temporal.Server
-	store *postgres.Server
-}
-
-func (t *temporalOnPostgres) Start(ctx context.Context) error {
-	if err := t.store.Start(ctx); err != nil {
-		return err
-	}
-	return t.Server.Start(ctx)
+	return temporal.New(config)
 }

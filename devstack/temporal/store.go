@@ -1,10 +1,13 @@
 package temporal
 
 import (
+	"context"
 	"fmt"
+	"net/url"
 	"os"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"go.temporal.io/server/common/config"
 	"go.temporal.io/server/common/log"
 	"go.temporal.io/server/common/persistence/sql/sqlplugin/postgresql"
@@ -17,6 +20,26 @@ import (
 // Postgres is a server that Temporal may keep its state on, and a login there that may make databases.
 type Postgres struct {
 	Addr, User, Password string
+}
+
+// storeTimeout is how long Postgres, which may be started beside Temporal, may take until it takes a login.
+const storeTimeout = 60 * time.Second
+
+func (p Postgres) await(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
+	defer cancel()
+	address := url.URL{Scheme: "postgres", User: url.UserPassword(p.User, p.Password), Host: p.Addr, Path: "/postgres", RawQuery: "sslmode=disable"}
+	for {
+		conn, err := pgx.Connect(ctx, address.String())
+		if err == nil {
+			return conn.Close(ctx)
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("wait for Postgres: %w", err)
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
 }
 
 // Names of the databases on Postgres, as everywhere.

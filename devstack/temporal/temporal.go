@@ -60,11 +60,16 @@ func New(cfg Config) *Server { return &Server{cfg: cfg} }
 
 // Start brings the server up with the workflows it had when it was stopped, and the UI with it. It does nothing when
 // it runs.
-func (s *Server) Start(context.Context) error {
+func (s *Server) Start(ctx context.Context) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.running != nil {
 		return nil
+	}
+	if s.cfg.Postgres != nil {
+		if err := s.cfg.Postgres.await(ctx); err != nil {
+			return fmt.Errorf("start the Temporal server: %w", err)
+		}
 	}
 	server, err := s.build()
 	if err != nil {
