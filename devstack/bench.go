@@ -34,11 +34,18 @@ type benchCmd struct {
 
 // Help says what the measures are.
 func (c *benchCmd) Help() string {
-	text := "Measures:\n"
+	text := "Every measure has servers of its own, and takes ours and its floor in turn. Measures, * exact, † on each store of Temporal:\n"
 	for _, m := range bench.Measures() {
-		text += fmt.Sprintf("\n  %-12s %s", m.Name, m.About)
+		marks := ""
+		if m.Exact {
+			marks += "*"
+		}
+		if m.Stores {
+			marks += "†"
+		}
+		text += fmt.Sprintf("\n  %-16s %s", m.Name+marks, m.About)
 	}
-	return text
+	return text + "\n\nWhat the keys mean is in docs/performance.md."
 }
 
 // Run measures vidflow against its floors.

@@ -26,7 +26,7 @@ var decoding = Measure{
 	Run: func(_ context.Context, lab *Lab, out *report.Report) error {
 		for _, m := range resultMessages() {
 			row := report.Row{
-				Key: "bridge_decode_ratio", Unit: "", Goal: &report.Goal{Op: report.AtLeast, Value: 0.5}, Note: m.name,
+				Key: "bridge_decode_ratio", Unit: "", Goal: &report.Goal{Op: report.AtLeast, Value: 0.5}, Of: m.name,
 			}
 			for range lab.Rounds {
 				round, err := compareDecoding(m, lab.N(32<<20))
@@ -52,8 +52,8 @@ var decodingAllocs = Measure{
 			if err != nil {
 				return err
 			}
-			out.Add(report.Row{Key: "bridge_decode_allocs", Unit: "", Value: objects, Exact: true, Note: m.name})
-			out.Add(report.Row{Key: "bridge_decode_alloc_bytes", Unit: "B", Value: size, Exact: true, Note: m.name})
+			out.Add(report.Row{Key: "bridge_decode_allocs", Unit: "", Value: objects, Exact: true, Of: m.name})
+			out.Add(report.Row{Key: "bridge_decode_alloc_bytes", Unit: "B", Value: size, Exact: true, Of: m.name})
 		}
 		return nil
 	},
