@@ -6,5 +6,6 @@ func Measures() []Measure {
 		sizes,
 		decoding,
 		decodingAllocs,
+		bridging,
 	}
 }

@@ -13,7 +13,9 @@ import (
 	"github.com/alecthomas/kong"
 )
 
-type cli struct{}
+type cli struct {
+	Signals signals `cmd:"" help:"Signals that start runs."`
+}
 
 func main() {
 	var app cli

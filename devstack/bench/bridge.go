@@ -1,0 +1,338 @@
+package bench
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"go.temporal.io/sdk/client"
+	tlog "go.temporal.io/sdk/log"
+
+	"github.com/codeendelea/vidflow/devstack/bench/report"
+	"github.com/codeendelea/vidflow/devstack/simulator"
+	"github.com/codeendelea/vidflow/internal/contract"
+	"github.com/codeendelea/vidflow/workflows"
+)
+
+// The topics of results.
+const (
+	transcribed = "update_transcribe"
+	compressed  = "finish_compress"
+)
+
+// signalsUnderWay is how many calls the bridge has under way at most; a floor has as many.
+const signalsUnderWay = 64
+
+var bridging = Measure{
+	Name:   "bridge",
+	About:  "records from Kafka into signals, over a loop that only signals with start",
+	Keys:   []string{"bridge_throughput_ratio", "bridge_cpu_ms_per_record"},
+	Stores: true,
+	Run: func(ctx context.Context, lab *Lab, out *report.Report) error {
+		b, err := newResults(lab)
+		if err != nil {
+			return err
+		}
+		defer b.close()
+		// No worker runs: a signal is written to its run's history, and that is all that becomes of it, on both sides. Half of
+		// the signals start a run; the other half go to the runs that the other side made in the round before.
+		runs := lab.N(4000)
+		earlier := "before the first"
+		if _, err := b.signal(ctx, earlier, "", runs); err != nil {
+			return err
+		}
+		for _, length := range []time.Duration{10 * time.Second, 10 * time.Minute} {
+			note := fmt.Sprintf("transcripts of %s, compressions", map[bool]string{true: "10 s", false: "10 min"}[length < time.Minute])
+			ratio := report.Row{Key: "bridge_throughput_ratio", Goal: &report.Goal{Op: report.AtLeast, Value: 0.95}, Note: note}
+			cost := report.Row{Key: "bridge_cpu_ms_per_record", Unit: "ms", Note: note}
+			for round := range lab.Rounds {
+				name := fmt.Sprintf("floor/%v/%d", length, round)
+				floor, err := b.signal(ctx, name, earlier, runs)
+				if err != nil {
+					return err
+				}
+				earlier = name
+				name = fmt.Sprintf("bridge/%v/%d", length, round)
+				ours, err := b.bridge(ctx, name, earlier, runs, length)
+				if err != nil {
+					return err
+				}
+				earlier = name
+				lab.Say("%s: the bridge signals %.0f a second for %.3f ms of work each, the floor %.0f for %.3f",
+					note, ours.rate, ours.work, floor.rate, floor.work)
+				ratio.Rounds = append(ratio.Rounds, report.Round{Ours: ours.rate, Floor: floor.rate, Value: ours.rate / floor.rate})
+				cost.Rounds = append(cost.Rounds, report.Round{Ours: ours.work, Floor: floor.work, Value: ours.work})
+			}
+			out.Add(ratio)
+			out.Add(cost)
+		}
+		return nil
+	},
+}
+
+// results puts results on Kafka and sees what becomes of them.
+type results struct {
+	lab      *Lab
+	kafka    *kgo.Client
+	admin    *kadm.Client
+	temporal client.Client
+}
+
+func newResults(lab *Lab) (*results, error) {
+	kafka, err := kgo.NewClient(kgo.SeedBrokers(strings.Split(lab.Env.Value("KAFKA_BROKERS"), ",")...),
+		kgo.ProducerLinger(20*time.Millisecond), kgo.ProducerBatchMaxBytes(1<<20), kgo.MaxBufferedBytes(64<<20),
+		kgo.ProducerBatchCompression(kgo.NoCompression()))
+	if err != nil {
+		return nil, err
+	}
+	temporal, err := client.NewLazyClient(client.Options{
+		HostPort: lab.Env.Value("TEMPORAL_ADDRESS"), Namespace: lab.Env.Value("TEMPORAL_NAMESPACE"), Logger: tlog.NewStructuredLogger(slog.New(slog.DiscardHandler)),
+	})
+	if err != nil {
+		kafka.Close()
+		return nil, err
+	}
+	return &results{lab: lab, kafka: kafka, admin: kadm.NewClient(kafka), temporal: temporal}, nil
+}
+
+func (b *results) close() {
+	b.temporal.Close()
+	b.kafka.Close()
+}
+
+// pace is how fast signals went, and what each cost the process that sent it.
+type pace struct {
+	rate float64 // signals a second
+	work float64 // milliseconds of the processor
+}
+
+// signal has the floor signal: each run of a name, and each that an earlier floor or bridge made; none when it is empty.
+func (b *results) signal(ctx context.Context, name, earlier string, runs int) (pace, error) {
+	floor, err := b.lab.Floor(ctx, "signals", "--name="+name, "--earlier="+earlier, "--runs="+strconv.Itoa(runs),
+		"--concurrency="+strconv.Itoa(signalsUnderWay), "--bytes="+strconv.Itoa(referenceBytes()))
+	if err != nil {
+		return pace{}, err
+	}
+	var work time.Duration
+	ticker := time.NewTicker(50 * time.Millisecond)
+	defer ticker.Stop()
+	for ended := false; !ended; {
+		select {
+		case <-floor.process.Done():
+			ended = true
+		case <-ticker.C:
+			work, _ = floor.CPU() // until it has ended
+		case <-ctx.Done():
+			return pace{}, ctx.Err()
+		}
+	}
+	if err := floor.process.Wait(); err != nil {
+		return pace{}, fmt.Errorf("the floor ended: %w\n%s", err, floor.tail())
+	}
+	content, err := os.ReadFile(floor.Log)
+	if err != nil {
+		return pace{}, err
+	}
+	lines := bytes.Split(bytes.TrimSpace(content), []byte("\n"))
+	var said struct{ Signals, Seconds float64 }
+	if err := json.Unmarshal(lines[len(lines)-1], &said); err != nil {
+		return pace{}, fmt.Errorf("the floor said %q: %w", content, err)
+	}
+	return pace{rate: said.Signals / said.Seconds, work: work.Seconds() * 1000 / said.Signals}, nil
+}
+
+// bridge has a bridge signal the same, from records that it finds when it starts: a transcript of that length for each run
+// of a name, and a compression for each that was made before. Time counts from the first signals that are seen.
+func (b *results) bridge(ctx context.Context, name, earlier string, runs int, length time.Duration) (pace, error) {
+	if err := b.produce(ctx, name, earlier, runs, length); err != nil {
+		return pace{}, err
+	}
+	bridge, err := b.lab.Start(ctx, Bridge)
+	if err != nil {
+		return pace{}, err
+	}
+	defer bridge.Stop(ctx)
+	var first, last sighting
+	err = watchSignals(ctx, bridge, 2*runs, func(s sighting) {
+		if s.signalled > 0 && first.signalled == 0 {
+			first = s
+		}
+		last = s
+	})
+	if err != nil {
+		return pace{}, err
+	}
+	if last.signalled != 2*runs {
+		return pace{}, fmt.Errorf("the bridge has sent %d signals for %d records", last.signalled, 2*runs)
+	}
+	bridge.Stop(ctx)
+	if err := b.clear(ctx); err != nil {
+		return pace{}, err
+	}
+	signals := float64(last.signalled - first.signalled)
+	return pace{
+		rate: signals / last.at.Sub(first.at).Seconds(), work: (last.work - first.work).Seconds() * 1000 / signals,
+	}, b.check(ctx, name, earlier, runs)
+}
+
+// check looks whether runs have what was sent to them.
+func (b *results) check(ctx context.Context, name, earlier string, runs int) error {
+	for i := 0; i < runs; i += max(runs/20, 1) {
+		for of, want := range map[string]int64{name: 3, earlier: 4} {
+			if of == "" {
+				continue
+			}
+			id := workflows.WorkflowID(videoOf(of, i))
+			run, err := b.temporal.DescribeWorkflowExecution(ctx, id, "")
+			if err != nil {
+				return err
+			}
+			if got := run.GetWorkflowExecutionInfo().GetHistoryLength(); got != want {
+				return fmt.Errorf("run %s has %d events and not %d", id, got, want)
+			}
+		}
+	}
+	return nil
+}
+
+// produce puts the records on their topics.
+func (b *results) produce(ctx context.Context, name, earlier string, runs int, length time.Duration) error {
+	transcript := transcripts(length)
+	var failed error
+	promise := func(_ *kgo.Record, err error) { failed = errors.Join(failed, err) } // called one after the other
+	for i := range runs {
+		video := videoOf(name, i)
+		b.kafka.Produce(ctx, &kgo.Record{Topic: transcribed, Key: []byte(video), Value: transcript(i, video)}, promise)
+		if earlier == "" {
+			continue
+		}
+		key, value := simulator.CompressionMessage(videoOf(earlier, i), simulator.URLObject)
+		b.kafka.Produce(ctx, &kgo.Record{Topic: compressed, Key: key, Value: value}, promise)
+	}
+	if err := b.kafka.Flush(ctx); err != nil {
+		return err
+	}
+	return failed
+}
+
+// clear has the broker forget the records.
+func (b *results) clear(ctx context.Context) error {
+	ends, err := b.admin.ListEndOffsets(ctx, transcribed, compressed)
+	if err != nil {
+		return err
+	}
+	_, err = b.admin.DeleteRecords(ctx, ends.Offsets())
+	return err
+}
+
+// transcripts makes results of that length for any video out of a few that are made once.
+func transcripts(length time.Duration) func(i int, video contract.VideoID) []byte {
+	var made [8][]byte
+	some := contract.VideoID("0b5a2f1e-9c1d-4a53-8f0e-1d2c3b4a5968")
+	for i := range made {
+		made[i] = simulator.Transcript(some, simulator.Take(i), simulator.Length(length))
+	}
+	return func(i int, video contract.VideoID) []byte {
+		return bytes.Replace(made[i%len(made)], []byte(some), []byte(video), 1)
+	}
+}
+
+// videoOf is the i-th video of a name; the floor makes the same ids.
+func videoOf(name string, i int) contract.VideoID {
+	return contract.VideoID(uuid.NewSHA1(uuid.NameSpaceURL, fmt.Appendf(nil, "%s/%d", name, i)).String())
+}
+
+// referenceBytes is about the size of a signal's argument.
+func referenceBytes() int {
+	ref := contract.Reference{
+		Topic: transcribed, TopicID: uuid.New(), Partition: 1, Offset: 1000, Size: 65_000, SHA256: make([]byte, 32),
+		Transcript: &contract.TranscriptSummary{Duration: 600.25, Language: "en", Words: 1200},
+	}
+	ref.Position = contract.NewPosition(ref.TopicID, ref.Partition, ref.Offset, time.Now(), time.Now())
+	encoded, err := json.Marshal(ref)
+	if err != nil {
+		panic(err) // it has no part that cannot be encoded
+	}
+	return len(encoded)
+}
+
+// sighting is what a bridge had done at a time.
+type sighting struct {
+	at        time.Time
+	signalled int
+	work      time.Duration
+}
+
+// watchSignals looks at a bridge until it is done with so many records.
+func watchSignals(ctx context.Context, bridge *Child, records int, saw func(sighting)) error {
+	ticker := time.NewTicker(100 * time.Millisecond)
+	defer ticker.Stop()
+	const done, outcome = "vidflow_bridge_records_total{", `outcome="signalled"`
+	for {
+		now := sighting{at: time.Now()}
+		total := 0
+		values, err := metrics(ctx, bridge)
+		if err != nil {
+			return err
+		}
+		for series, value := range values {
+			if strings.HasPrefix(series, done) {
+				total += int(value)
+				if strings.Contains(series, outcome) {
+					now.signalled += int(value)
+				}
+			}
+		}
+		if now.work, err = bridge.CPU(); err != nil {
+			return err
+		}
+		saw(now)
+		if total >= records {
+			return nil
+		}
+		select {
+		case <-ticker.C:
+		case <-bridge.process.Done():
+			return fmt.Errorf("the bridge ended: %w\n%s", bridge.process.Wait(), bridge.tail())
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// metrics of a process of vidflow, by their series as they are written.
+func metrics(ctx context.Context, of *Child) (map[string]float64, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, of.OpsURL+"/metrics", nil)
+	if err != nil {
+		return nil, err
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = resp.Body.Close() }()
+	values := map[string]float64{}
+	lines := bufio.NewScanner(resp.Body)
+	for lines.Scan() {
+		i := strings.LastIndexByte(lines.Text(), ' ')
+		if i < 0 || strings.HasPrefix(lines.Text(), "#") {
+			continue
+		}
+		if values[lines.Text()[:i]], err = strconv.ParseFloat(lines.Text()[i+1:], 64); err != nil {
+			return nil, err
+		}
+	}
+	return values, lines.Err()
+}
