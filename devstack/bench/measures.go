@@ -7,5 +7,6 @@ func Measures() []Measure {
 		decoding,
 		decodingAllocs,
 		bridging,
+		latencies,
 	}
 }

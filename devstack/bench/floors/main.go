@@ -15,6 +15,7 @@ import (
 
 type cli struct {
 	Signals signals `cmd:"" help:"Signals that start runs."`
+	Latency latency `cmd:"" help:"Signals that are answered by a local activity."`
 }
 
 func main() {

@@ -1,0 +1,389 @@
+package bench
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/codeendelea/vidflow/devstack/bench/report"
+	"github.com/codeendelea/vidflow/devstack/ports"
+	"github.com/codeendelea/vidflow/devstack/simulator"
+	"github.com/codeendelea/vidflow/internal/contract"
+)
+
+// A result's latency counts from the call that appends its record until its column is seen to be set, by a connection
+// that looks each millisecond. The floor's counts from the call that signals until the local activity with which the run
+// answers has noted the time: what is left of ours without Kafka, bridge, database and storage.
+var latencies = Measure{
+	Name:   "latency",
+	About:  "from a result's record to its column, over a signal that is answered by one local activity",
+	Keys:   []string{"result_latency_p50_ms", "result_latency_p99_ms", "result_latency_p50_ratio"},
+	Stores: true,
+	Run:    measureLatency,
+}
+
+const (
+	// usualRate of results, a tenth of full load, where full load was not measured in the same report.
+	usualRate = 12.0
+	// latencyVideos of each round, each with two results.
+	latencyVideos = 100
+	recordingURL  = "https://cdn.example.com/raw/graphs-1.mp4"
+	// appliedWithin is how long a result is waited for.
+	appliedWithin = 30 * time.Second
+)
+
+func measureLatency(ctx context.Context, lab *Lab, out *report.Report) error {
+	for _, name := range []string{Worker, Starter, Bridge} {
+		if _, err := lab.Start(ctx, name); err != nil {
+			return err
+		}
+	}
+	r, err := newResponder(ctx, lab)
+	if err != nil {
+		return err
+	}
+	defer r.close(ctx)
+
+	rate := tenthOfFullLoad(lab, out)
+	videos := max(lab.N(latencyVideos), 10)
+	goal := &report.Goal{Op: report.AtMost, Value: 1.3}
+	kinds := []contract.Track{contract.CompressionTrack, contract.TranscriptionTrack}
+	names := map[contract.Track]string{contract.CompressionTrack: "compressions", contract.TranscriptionTrack: "transcripts of 10 min"}
+	half, slow, ratio := map[contract.Track]*report.Row{}, map[contract.Track]*report.Row{}, map[contract.Track]*report.Row{}
+	for _, k := range kinds {
+		half[k] = &report.Row{Key: "result_latency_p50_ms", Of: names[k], Unit: "ms"}
+		slow[k] = &report.Row{Key: "result_latency_p99_ms", Of: names[k], Unit: "ms"}
+		ratio[k] = &report.Row{Key: "result_latency_p50_ratio", Of: names[k], Goal: goal, Note: fmt.Sprintf("at %.0f results a second", rate)}
+	}
+	all, floors := map[contract.Track][]float64{}, []float64{}
+	if _, err := r.round(ctx, 10, rate); err != nil { // the first is a warm-up: consumers join their groups
+		return err
+	}
+	for range lab.Rounds {
+		floor, err := latencyFloor(ctx, lab, videos, rate)
+		if err != nil {
+			return err
+		}
+		floors = append(floors, floor...)
+		ours, err := r.round(ctx, videos, rate)
+		if err != nil {
+			return err
+		}
+		p50, p99 := percentile(floor, 50), percentile(floor, 99)
+		for _, k := range kinds {
+			mine := percentile(ours[k], 50)
+			lab.Say("%s: %.1f ms, and %.1f ms at the 99th percentile; the floor %.1f and %.1f", names[k], mine, percentile(ours[k], 99), p50, p99)
+			half[k].Rounds = append(half[k].Rounds, report.Round{Ours: mine, Floor: p50, Value: mine})
+			slow[k].Rounds = append(slow[k].Rounds, report.Round{Ours: percentile(ours[k], 99), Floor: p99, Value: percentile(ours[k], 99)})
+			ratio[k].Rounds = append(ratio[k].Rounds, report.Round{Ours: mine, Floor: p50, Value: mine / p50})
+			all[k] = append(all[k], ours[k]...)
+		}
+	}
+	for _, k := range kinds {
+		for _, row := range []*report.Row{half[k], slow[k], ratio[k]} {
+			out.Add(*row)
+		}
+		out.Series = append(out.Series, distribution(names[k], all[k]))
+	}
+	out.Series = append(out.Series, distribution("floor", floors))
+	return nil
+}
+
+// tenthOfFullLoad is the results a second that are a tenth of what the pipeline was measured to do in the same report.
+func tenthOfFullLoad(lab *Lab, out *report.Report) float64 {
+	for _, row := range out.Rows {
+		if row.Key != "pipeline_throughput_ratio" || len(row.Rounds) == 0 || (row.Store != "" && row.Store != lab.Store) {
+			continue
+		}
+		var videos []float64
+		for _, round := range row.Rounds {
+			videos = append(videos, round.Ours)
+		}
+		return 2 * report.Median(videos) / 10
+	}
+	return usualRate
+}
+
+// latencyFloor answers with what each signal took, in milliseconds.
+func latencyFloor(ctx context.Context, lab *Lab, runs int, rate float64) ([]float64, error) {
+	floor, err := lab.Floor(ctx, "latency", fmt.Sprintf("--runs=%d", runs), fmt.Sprintf("--rate=%g", rate))
+	if err != nil {
+		return nil, err
+	}
+	select {
+	case <-floor.process.Done():
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	content, err := os.ReadFile(floor.Log)
+	if err != nil {
+		return nil, err
+	}
+	lines := bytes.Split(bytes.TrimSpace(content), []byte("\n"))
+	var said struct{ Milliseconds []float64 }
+	if err := json.Unmarshal(lines[len(lines)-1], &said); err != nil || len(said.Milliseconds) != 2*runs {
+		return nil, errors.Join(fmt.Errorf("the floor failed: %s", floor.tail()), floor.process.Wait(), err)
+	}
+	return said.Milliseconds, nil
+}
+
+// responder answers for the services, and watches the columns.
+type responder struct {
+	lab   *Lab
+	kafka *kgo.Client
+	db    *pgx.Conn
+	// transcript is one of somebody, to be made anybody's.
+	transcript []byte
+}
+
+const somebody = contract.VideoID("0b5a2f1e-9c1d-4a53-8f0e-1d2c3b4a5968")
+
+func newResponder(ctx context.Context, lab *Lab) (*responder, error) {
+	kafka, err := kgo.NewClient(kgo.SeedBrokers(strings.Split(lab.Env.Value("KAFKA_BROKERS"), ",")...), kgo.ProducerLinger(0),
+		kgo.ProducerBatchCompression(kgo.NoCompression()))
+	if err != nil {
+		return nil, err
+	}
+	db, err := pgx.Connect(ctx, lab.SuperuserURL)
+	if err != nil {
+		kafka.Close()
+		return nil, err
+	}
+	return &responder{lab: lab, kafka: kafka, db: db, transcript: simulator.Transcript(somebody, simulator.Length(10*time.Minute))}, nil
+}
+
+func (r *responder) close(ctx context.Context) {
+	r.kafka.Close()
+	_ = r.db.Close(context.WithoutCancel(ctx))
+}
+
+// result is one that is sent.
+type result struct {
+	video contract.VideoID
+	track contract.Track
+}
+
+// round creates videos, waits until each was asked for, sends both results of each, and answers with what each took, in
+// milliseconds.
+func (r *responder) round(ctx context.Context, videos int, rate float64) (map[contract.Track][]float64, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	ids, err := r.create(ctx, videos)
+	if err != nil {
+		return nil, err
+	}
+	if err := r.asked(ctx, ids); err != nil {
+		return nil, err
+	}
+
+	w := &watched{db: r.db, due: map[result]time.Time{}, took: map[contract.Track][]float64{}, wake: make(chan struct{}, 1)}
+	var group errgroup.Group
+	group.Go(func() error {
+		err := w.watch(ctx, 2*videos)
+		if err != nil {
+			cancel()
+		}
+		return err
+	})
+	began, pause := time.Now(), time.Duration(float64(time.Second)/rate)
+	for i := range 2 * videos {
+		at := began.Add(time.Duration(i)*pause + time.Duration(rand.Int64N(int64(pause))))
+		select {
+		case <-time.After(time.Until(at)):
+		case <-ctx.Done():
+			return nil, errors.Join(ctx.Err(), group.Wait())
+		}
+		// Both kinds in turn; the second result of a video comes long after the first.
+		id, track := ids[i%videos], contract.CompressionTrack
+		if (i%videos+i/videos)%2 == 1 {
+			track = contract.TranscriptionTrack
+		}
+		record := &kgo.Record{Topic: "update_transcribe", Key: []byte(id)}
+		if track == contract.TranscriptionTrack {
+			record.Value = bytes.Replace(r.transcript, []byte(somebody), []byte(id), 1)
+		} else {
+			record.Topic = "finish_compress"
+			record.Key, record.Value = simulator.CompressionMessage(id, simulator.URLObject)
+		}
+		w.sent(result{id, track})
+		r.kafka.Produce(ctx, record, func(_ *kgo.Record, err error) {
+			if err != nil {
+				group.Go(func() error { cancel(); return fmt.Errorf("append a result: %w", err) })
+			}
+		})
+	}
+	if err := group.Wait(); err != nil {
+		return nil, err
+	}
+	return w.took, nil
+}
+
+func (r *responder) create(ctx context.Context, n int) ([]contract.VideoID, error) {
+	body, err := json.Marshal(map[string]any{
+		"title": "Graphs, part 1", "description": "Paths, cycles and trees, with an example of each.", "camera_video_url": recordingURL, "level": "beginner",
+	})
+	if err != nil {
+		return nil, err
+	}
+	ids := make([]contract.VideoID, n)
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(4)
+	for i := range ids {
+		group.Go(func() error {
+			req, err := http.NewRequestWithContext(ctx, http.MethodPost, r.lab.Block.URL(ports.API)+"/api/courses/"+r.lab.Course+"/videos", bytes.NewReader(body))
+			if err != nil {
+				return err
+			}
+			req.Header.Set("Authorization", "Bearer "+r.lab.Token)
+			req.Header.Set("Content-Type", "application/json")
+			resp, err := http.DefaultClient.Do(req)
+			if err != nil {
+				return err
+			}
+			defer func() { _ = resp.Body.Close() }()
+			var created struct{ Data struct{ ID contract.VideoID } }
+			if err := json.NewDecoder(resp.Body).Decode(&created); err != nil || resp.StatusCode != http.StatusCreated {
+				return errors.Join(fmt.Errorf("POST is answered %s", resp.Status), err)
+			}
+			ids[i] = created.Data.ID
+			return nil
+		})
+	}
+	return ids, group.Wait()
+}
+
+// asked waits until the transcriptions of all have been asked for: their runs wait for results.
+func (r *responder) asked(ctx context.Context, ids []contract.VideoID) error {
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	for {
+		var n int
+		err := r.db.QueryRow(ctx, `select count(*) from pipeline.videos where video_id = any($1::uuid[]) and asks = 1`, texts(ids)).Scan(&n)
+		if err != nil {
+			return err
+		}
+		if n == len(ids) {
+			return nil
+		}
+		select {
+		case <-time.After(50 * time.Millisecond):
+		case <-ctx.Done():
+			return fmt.Errorf("%d of %d videos were asked for: %w", n, len(ids), ctx.Err())
+		}
+	}
+}
+
+// watched are the results that were sent and are not seen in their columns yet.
+type watched struct {
+	db   *pgx.Conn
+	wake chan struct{} // when there is one after there was none
+
+	mu   sync.Mutex
+	due  map[result]time.Time // when it was sent
+	took map[contract.Track][]float64
+}
+
+func (w *watched) sent(r result) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.due[r] = time.Now()
+	select {
+	case w.wake <- struct{}{}:
+	default:
+	}
+}
+
+// watch returns when so many results have been seen.
+func (w *watched) watch(ctx context.Context, results int) error {
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for seen := 0; seen < results; {
+		w.mu.Lock()
+		ids, now := make([]string, 0, len(w.due)), time.Now()
+		for r, sent := range w.due {
+			ids = append(ids, string(r.video))
+			if now.Sub(sent) > appliedWithin {
+				w.mu.Unlock()
+				return fmt.Errorf("the %s of video %s is not applied within %s", r.track, r.video, appliedWithin)
+			}
+		}
+		w.mu.Unlock()
+		wait := tick.C
+		if len(ids) == 0 {
+			wait = nil
+		} else {
+			n, err := w.look(ctx, ids)
+			if err != nil {
+				return err
+			}
+			seen += n
+		}
+		select {
+		case <-wait:
+		case <-w.wake:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return nil
+}
+
+func (w *watched) look(ctx context.Context, ids []string) (seen int, err error) {
+	rows, err := w.db.Query(ctx, `select id::text, transcript_url is not null, camera_video_url <> $2::text from public.videos where id = any($1::uuid[])`, ids, recordingURL)
+	if err != nil {
+		return 0, err
+	}
+	var id contract.VideoID
+	var transcribed, compressed bool
+	_, err = pgx.ForEachRow(rows, []any{&id, &transcribed, &compressed}, func() error {
+		now := time.Now()
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		for track, set := range map[contract.Track]bool{contract.TranscriptionTrack: transcribed, contract.CompressionTrack: compressed} {
+			r := result{id, track}
+			if sent, ok := w.due[r]; ok && set {
+				delete(w.due, r)
+				w.took[track] = append(w.took[track], float64(now.Sub(sent).Microseconds())/1000)
+				seen++
+			}
+		}
+		return nil
+	})
+	return seen, err
+}
+
+func texts(ids []contract.VideoID) []string {
+	out := make([]string, len(ids))
+	for i, id := range ids {
+		out[i] = string(id)
+	}
+	return out
+}
+
+// percentile of values, of which there must be one.
+func percentile(values []float64, p int) float64 {
+	sorted := slices.Sorted(slices.Values(values))
+	return sorted[min(len(sorted)*p/100, len(sorted)-1)]
+}
+
+// distribution is the part of the values that is at most so large, in at most a hundred points.
+func distribution(name string, values []float64) report.Series {
+	s := report.Series{Plot: "latency", Name: name, X: "ms", Y: "% of results"}
+	for p := 1; p <= 100; p++ {
+		s.Points = append(s.Points, [2]float64{percentile(values, p), float64(p)})
+	}
+	return s
+}
