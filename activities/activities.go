@@ -109,15 +109,18 @@ func (a *Activities) snapshot(p contract.Pipeline) workflows.Snapshot {
 	if p.Transcription.AskLimit != nil {
 		limit = *p.Transcription.AskLimit
 	}
-	return workflows.Snapshot{
-		Revision:         p.Revision,
-		Transcription:    p.Transcription.State,
-		Asks:             p.Transcription.Asks,
-		AskLimit:         limit,
-		AskedAt:          p.Transcription.AskedAt,
-		Compression:      p.Compression.State,
-		CompressionSince: &p.Compression.Since,
+	s := workflows.Snapshot{
+		Revision:      p.Revision,
+		Transcription: p.Transcription.State,
+		Asks:          p.Transcription.Asks,
+		AskLimit:      limit,
+		AskedAt:       p.Transcription.AskedAt,
+		Compression:   p.Compression.State,
 	}
+	if s.Compression.Open() {
+		s.CompressionSince = &p.Compression.Since
+	}
+	return s
 }
 
 // loaded is the snapshot of what was loaded.

@@ -26,11 +26,14 @@ func (a *Activities) Begin(ctx context.Context, in workflows.BeginInput) (workfl
 		return workflows.Plan{}, err
 	}
 	plan := workflows.Plan{Snapshot: a.loaded(l), Settings: a.cfg.Settings}
+	if plan.Missing != workflows.Unknown {
+		plan.Settings.UnknownGrace = 0 // every run keeps its plan: what it has no use for is not in it
+	}
 	if plan.Missing != "" {
 		a.cfg.Observer.VideoMissing(plan.Missing)
 		return plan, nil
 	}
-	plan.Title, plan.CourseID = l.Video.Title, l.Video.CourseID
+	plan.Title, plan.CourseID = workflows.Line(l.Video.Title, workflows.MaxTitleBytes), l.Video.CourseID
 	plan.TranscriptURL = a.Transcripts.PublicURL(in.VideoID.TranscriptPath())
 	plan.TranscriptPosition, plan.CompressionPosition = l.Pipeline.Transcription.Position, l.Pipeline.Compression.Position
 	if !in.Ask || plan.Transcription != contract.Waiting || plan.AskedAt != nil || plan.Asks >= plan.AskLimit {

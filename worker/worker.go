@@ -25,6 +25,9 @@ import (
 
 // Config tunes a Worker. The zero value works.
 type Config struct {
+	// Build is what the server notes as the build of the worker with each workflow task, in the history of the run. Default:
+	// the hash of the binary, which is read for that.
+	Build string
 	// StopTimeout is how long activities in hand may take to end once the worker is stopped; what has not ended by then
 	// is tried again by another worker. Default 20 s.
 	StopTimeout time.Duration
@@ -51,17 +54,20 @@ func New(temporal client.Client, steps *activities.Activities, cfg Config, log *
 		interceptors = append(interceptors, &failures{metrics: cfg.Metrics})
 	}
 	w := &Worker{log: log, fatal: make(chan error, 1)}
+	options := sdk.Options{
+		WorkerStopTimeout: cfg.StopTimeout,
+		Interceptors:      interceptors,
+		OnFatalError: func(err error) {
+			select {
+			case w.fatal <- err:
+			default:
+			}
+		},
+	}
+	tune(&options)
+	sdk.SetBinaryChecksum(cfg.Build) // also keeps the SDK from reading the binary for its hash
 	w.make = func() sdk.Worker {
-		made := sdk.New(temporal, workflows.TaskQueue, sdk.Options{
-			WorkerStopTimeout: cfg.StopTimeout,
-			Interceptors:      interceptors,
-			OnFatalError: func(err error) {
-				select {
-				case w.fatal <- err:
-				default:
-				}
-			},
-		})
+		made := sdk.New(temporal, workflows.TaskQueue, options)
 		Register(made, steps)
 		return made
 	}

@@ -17,7 +17,7 @@ import (
 func (v *video) details() string {
 	var b strings.Builder
 	if v.plan.Title != "" {
-		fmt.Fprintf(&b, "**%s**\n\n", PlainText(Line(v.plan.Title, maxTitleBytes)))
+		fmt.Fprintf(&b, "**%s**\n\n", PlainText(Line(v.plan.Title, MaxTitleBytes)))
 	}
 	switch {
 	case v.plan.Missing == Deleted:

@@ -70,8 +70,8 @@ type attributes struct {
 	trouble                    string // names of steps, with spaces between
 }
 
-// maxTitleBytes keeps a title to what every store of search attributes takes, and to a line of the UI.
-const maxTitleBytes = 200
+// MaxTitleBytes keeps a title to what every store of search attributes takes, and to a line of the UI.
+const MaxTitleBytes = 200
 
 // show makes the state visible in the Temporal UI: as current details, which cost nothing, and as search attributes
 // where they changed, which cost an event.
@@ -85,7 +85,7 @@ func (v *video) show() {
 		now.course, now.transcription, now.compression, now.asks = v.plan.CourseID, v.plan.Transcription, v.plan.Compression, v.plan.Asks
 	}
 	if v.plan.Settings.TitleAndTrouble {
-		now.title = Line(v.plan.Title, maxTitleBytes)
+		now.title = Line(v.plan.Title, MaxTitleBytes)
 		now.trouble = v.troubled()
 	}
 	if now == v.shown {

@@ -40,7 +40,7 @@ type Snapshot struct {
 	AskedAt  *time.Time `json:"askedAt,omitempty"`
 
 	Compression contract.TrackState `json:"compression,omitempty"`
-	// CompressionSince is when the waiting for the compression began.
+	// CompressionSince is when the waiting for the compression began; nil once that is over.
 	CompressionSince *time.Time `json:"compressionSince,omitempty"`
 }
 
@@ -65,6 +65,7 @@ type BeginInput struct {
 // Plan is what a run needs to know to begin.
 type Plan struct {
 	Snapshot
+	// Title is on one line, of at most MaxTitleBytes.
 	Title    string `json:"title,omitempty"`
 	CourseID string `json:"courseId,omitempty"`
 	// TranscriptURL is the public address of the transcript, once it is stored.
@@ -84,8 +85,8 @@ type Settings struct {
 	// for from then on.
 	OverdueAfter time.Duration `json:"overdueAfter"`
 	GiveUpAfter  time.Duration `json:"giveUpAfter"`
-	// UnknownGrace is how long a run waits for the row of an unknown video to appear.
-	UnknownGrace time.Duration `json:"unknownGrace"`
+	// UnknownGrace is how long a run waits for the row of an unknown video to appear; left out of other plans.
+	UnknownGrace time.Duration `json:"unknownGrace,omitempty"`
 	// SearchAttributes says that the server knows the attributes of SearchAttributes; TitleAndTrouble are younger than the
 	// others, and are left alone in runs that began before them.
 	SearchAttributes bool `json:"searchAttributes,omitempty"`

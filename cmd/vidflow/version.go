@@ -6,6 +6,7 @@ import (
 	"io"
 	"runtime"
 	"runtime/debug"
+	"strings"
 )
 
 // version is set by the linker: -ldflags "-X main.version=v1.2.3". Without it the build information says.
@@ -35,6 +36,21 @@ func buildInfo() build {
 	}
 	b.Version = cmp.Or(b.Version, "(devel)")
 	return b
+}
+
+// ID is the same for all binaries made of a revision or version, and short, since the history of each run has it six times:
+// the version that the linker was told, else the first letters of the revision, the last one a plus after a changed one.
+func (b build) ID() string {
+	const letters = 12
+	switch {
+	case version != "":
+		return version
+	case len(b.Revision) < letters:
+		return b.Version
+	case strings.HasSuffix(b.Revision, "-dirty"):
+		return b.Revision[:letters-1] + "+"
+	}
+	return b.Revision[:letters]
 }
 
 func printVersion(w io.Writer) error {

@@ -64,7 +64,9 @@ func openWorker(
 			settings := activitiesConfig(cfg, knowsSearchAttributes(ctx, temporal, cfg.Temporal, log))
 			settings.Observer = metrics
 			steps := activities.New(deps, settings, log)
-			return worker.New(temporal, steps, worker.Config{StopTimeout: cfg.Process.ShutdownTimeout, Metrics: metrics}, log).Run(ctx)
+			return worker.New(temporal, steps, worker.Config{
+				Build: buildInfo().ID(), StopTimeout: cfg.Process.ShutdownTimeout, Metrics: metrics,
+			}, log).Run(ctx)
 		},
 	}, opened, nil
 }

@@ -4,6 +4,7 @@ package bench
 func Measures() []Measure {
 	return []Measure{
 		sizes,
+		histories,
 		decoding,
 		decodingAllocs,
 		bridging,

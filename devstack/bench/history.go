@@ -1,0 +1,195 @@
+package bench
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"strings"
+	"time"
+
+	enumspb "go.temporal.io/api/enums/v1"
+	historypb "go.temporal.io/api/history/v1"
+	"go.temporal.io/sdk/client"
+	"go.temporal.io/sdk/log"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/codeendelea/vidflow/devstack/api"
+	"github.com/codeendelea/vidflow/devstack/bench/report"
+	"github.com/codeendelea/vidflow/devstack/ports"
+	"github.com/codeendelea/vidflow/devstack/simulator"
+	"github.com/codeendelea/vidflow/internal/contract"
+	"github.com/codeendelea/vidflow/workflows"
+)
+
+var histories = Measure{
+	Name:  "history",
+	About: "what a run costs the Temporal server: events, bytes, billable actions",
+	Keys:  []string{"history_events", "history_bytes", "temporal_actions"},
+	Exact: true,
+	Run:   measureHistories,
+}
+
+// Titles of the videos whose runs are looked at: one as people write them, and the longest that the API takes.
+const (
+	usualTitle   = "Recursion and the call stack: why every function comes home"
+	longestTitle = 255
+)
+
+// historyTimeout is for one video, from its creation to the end of its run.
+const historyTimeout = 2 * time.Minute
+
+func measureHistories(ctx context.Context, lab *Lab, out *report.Report) error {
+	for _, name := range []string{Worker, Starter, Bridge} {
+		if _, err := lab.Start(ctx, name); err != nil {
+			return err
+		}
+	}
+	temporal, err := dialTemporal(lab)
+	if err != nil {
+		return err
+	}
+	defer temporal.Close()
+	service, err := simulator.New(simulator.Config{Brokers: []string{lab.Block.Addr(ports.Kafka)}})
+	if err != nil {
+		return err
+	}
+	defer service.Close()
+
+	longest := strings.Repeat("Recursion ", longestTitle/10+1)[:longestTitle]
+	runs := []struct {
+		of, title string
+		speech    time.Duration
+	}{
+		{"10 s of speech", usualTitle, 10 * time.Second},
+		{"3 h of speech", usualTitle, 3 * time.Hour},
+		{"3 h of speech, longest title", longest, 3 * time.Hour},
+	}
+	found := make([]run, len(runs))
+	var group errgroup.Group
+	for i, r := range runs {
+		group.Go(func() (err error) {
+			ctx, cancel := context.WithTimeout(ctx, historyTimeout)
+			defer cancel()
+			found[i], err = normalRun(ctx, lab, temporal, service, r.title, r.speech)
+			return err
+		})
+	}
+	if err := group.Wait(); err != nil {
+		return err
+	}
+	for i, r := range runs {
+		atMost := func(n float64) *report.Goal {
+			if r.title != usualTitle {
+				return nil // told: no one writes such titles
+			}
+			return &report.Goal{Op: report.AtMost, Value: n}
+		}
+		note := fmt.Sprintf("title of %d bytes", len(r.title))
+		got := found[i]
+		out.Add(report.Row{Key: "history_events", Of: r.of, Unit: "events", Goal: atMost(20), Value: got.events, Exact: true, Note: note})
+		out.Add(report.Row{Key: "history_bytes", Of: r.of, Unit: "bytes", Goal: atMost(5000), Value: got.bytes, Exact: true,
+			Note: note + "; as the server counts them"})
+		out.Add(report.Row{Key: "temporal_actions", Of: r.of, Unit: "actions", Goal: atMost(10), Value: got.actions, Exact: true, Note: note})
+	}
+	return nil
+}
+
+// run is what a run came to.
+type run struct{ events, bytes, actions float64 }
+
+// normalRun takes a video through the pipeline, first its transcript and then its compression, and looks at its run.
+func normalRun(
+	ctx context.Context, lab *Lab, temporal client.Client, service *simulator.Simulator, title string, speech time.Duration,
+) (run, error) {
+	videos := api.Client{URL: lab.Block.URL(ports.API), Token: lab.Token}
+	video, err := videos.Create(ctx, lab.Course, api.NewVideo{
+		Title: title, Description: "A video whose run is looked at.",
+		CameraURL: "https://cdn.example.org/recordings/2026-11-25/camera.mp4", Level: string(contract.Beginner),
+	})
+	if err != nil {
+		return run{}, err
+	}
+	if _, err := videos.Await(ctx, video.ID, func(v api.Video) bool { return v.Pipeline.Transcription.Asks == 1 }); err != nil {
+		return run{}, err
+	}
+	if _, err := service.Emit(ctx, simulator.Emission{VideoID: video.ID.String(), Transcription: true, Length: simulator.Duration(speech)}); err != nil {
+		return run{}, err
+	}
+	if _, err := videos.Await(ctx, video.ID, func(v api.Video) bool { return v.Pipeline.Transcription.State == contract.Done }); err != nil {
+		return run{}, err
+	}
+	if _, err := service.Emit(ctx, simulator.Emission{VideoID: video.ID.String(), Compression: true}); err != nil {
+		return run{}, err
+	}
+	id := workflows.WorkflowID(video.ID)
+	if err := temporal.GetWorkflow(ctx, id, "").Get(ctx, nil); err != nil {
+		return run{}, fmt.Errorf("the run of video %s: %w", video.ID, err)
+	}
+	described, err := temporal.DescribeWorkflowExecution(ctx, id, "")
+	if err != nil {
+		return run{}, err
+	}
+	info := described.GetWorkflowExecutionInfo()
+	if len(info.GetSearchAttributes().GetIndexedFields()) == 0 {
+		return run{}, fmt.Errorf("the run of video %s has no search attributes", video.ID)
+	}
+	var events []*historypb.HistoryEvent
+	for it := temporal.GetWorkflowHistory(ctx, id, "", false, enumspb.HISTORY_EVENT_FILTER_TYPE_ALL_EVENT); it.HasNext(); {
+		event, err := it.Next()
+		if err != nil {
+			return run{}, err
+		}
+		events = append(events, event)
+	}
+	n, err := actions(events)
+	if err != nil {
+		return run{}, fmt.Errorf("the run of video %s: %w", video.ID, err)
+	}
+	return run{events: float64(len(events)), bytes: float64(info.GetHistorySizeBytes()), actions: float64(n)}, nil
+}
+
+// actions counts what Temporal Cloud would bill for a run, by https://docs.temporal.io/cloud/actions: its start, each signal,
+// each timer, each upsert of search attributes, each activity with each of its retries, each update, and the local
+// activities of a workflow task as one. What the rules do not speak of costs nothing, but an event that this workflow has no
+// use for is an error, so that none is left out unseen.
+func actions(events []*historypb.HistoryEvent) (int, error) {
+	n := 0
+	localOf := map[int64]bool{} // workflow tasks that had local activities, by the event that completed them
+	for _, e := range events {
+		switch e.GetEventType() {
+		case enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_STARTED,
+			enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_SIGNALED,
+			enumspb.EVENT_TYPE_TIMER_STARTED,
+			enumspb.EVENT_TYPE_UPSERT_WORKFLOW_SEARCH_ATTRIBUTES,
+			enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_UPDATE_ACCEPTED:
+			n++
+		case enumspb.EVENT_TYPE_ACTIVITY_TASK_STARTED:
+			n += int(e.GetActivityTaskStartedEventAttributes().GetAttempt())
+		case enumspb.EVENT_TYPE_MARKER_RECORDED:
+			marker := e.GetMarkerRecordedEventAttributes()
+			if name := marker.GetMarkerName(); name != "LocalActivity" {
+				return 0, fmt.Errorf("event %d is a marker %q, for which no rule is known here", e.GetEventId(), name)
+			}
+			if task := marker.GetWorkflowTaskCompletedEventId(); !localOf[task] {
+				localOf[task] = true
+				n++
+			}
+		case enumspb.EVENT_TYPE_WORKFLOW_TASK_SCHEDULED, enumspb.EVENT_TYPE_WORKFLOW_TASK_STARTED,
+			enumspb.EVENT_TYPE_WORKFLOW_TASK_COMPLETED, enumspb.EVENT_TYPE_WORKFLOW_TASK_TIMED_OUT,
+			enumspb.EVENT_TYPE_WORKFLOW_TASK_FAILED, enumspb.EVENT_TYPE_ACTIVITY_TASK_SCHEDULED,
+			enumspb.EVENT_TYPE_ACTIVITY_TASK_COMPLETED, enumspb.EVENT_TYPE_TIMER_FIRED,
+			enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_COMPLETED:
+		default:
+			return 0, fmt.Errorf("event %d is %s, for which no rule is known here", e.GetEventId(), e.GetEventType())
+		}
+	}
+	return n, nil
+}
+
+// dialTemporal connects to the server of the lab.
+func dialTemporal(lab *Lab) (client.Client, error) {
+	return client.Dial(client.Options{
+		HostPort: lab.Env.Value("TEMPORAL_ADDRESS"), Namespace: lab.Env.Value("TEMPORAL_NAMESPACE"),
+		Logger: log.NewStructuredLogger(slog.New(slog.DiscardHandler)),
+	})
+}
