@@ -39,6 +39,7 @@ const (
 	transcripts = "update_transcribe"
 	compressed  = "finish_compress"
 	deadline    = 60 * time.Second
+	build       = "a-build"
 )
 
 // bench is a worker with real activities on a real Temporal server, a real database and Kafka's protocol; the storage
@@ -184,7 +185,7 @@ func newBench(t *testing.T, ns temporaltest.Namespace, settings workflows.Settin
 func (b *bench) startWorker() {
 	ctx, cancel := context.WithCancel(context.WithoutCancel(b.ctx))
 	done := make(chan error, 1)
-	w := worker.New(b.temporal, b.steps, worker.Config{StopTimeout: 5 * time.Second}, slog.New(slog.DiscardHandler))
+	w := worker.New(b.temporal, b.steps, worker.Config{Build: build, StopTimeout: 5 * time.Second}, slog.New(slog.DiscardHandler))
 	go func() { done <- w.Run(ctx) }()
 	b.stop = sync.OnceFunc(func() {
 		cancel()

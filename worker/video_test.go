@@ -55,6 +55,14 @@ func TestVideo(t *testing.T) {
 			if events > 20 || size > 5000 {
 				b.t.Errorf("a normal run has %d events and %d bytes, want at most 20 and 5,000", events, size)
 			}
+			for _, e := range b.history(run) {
+				if task := e.GetWorkflowTaskStartedEventAttributes(); task != nil && task.GetWorkerVersion().GetBuildId() != build { //nolint:staticcheck // the server has no other place for it
+					b.t.Errorf("event %d names the build %q, want %q", e.GetEventId(), task.GetWorkerVersion().GetBuildId(), build) //nolint:staticcheck // the same
+				}
+				if task := e.GetWorkflowTaskScheduledEventAttributes(); task != nil && task.GetTaskQueue().GetName() != workflows.TaskQueue {
+					b.t.Errorf("event %d: a task in the queue %q, which nobody polls when the worker has died", e.GetEventId(), task.GetTaskQueue().GetName())
+				}
+			}
 			return run
 		}},
 		"results-before-the-run": {events: func(b *bench) client.WorkflowRun {

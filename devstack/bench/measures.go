@@ -5,6 +5,7 @@ func Measures() []Measure {
 	return []Measure{
 		sizes,
 		histories,
+		waiting,
 		decoding,
 		decodingAllocs,
 		bridging,

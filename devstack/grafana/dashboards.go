@@ -127,7 +127,6 @@ func worker() board {
 					{`sum(rate(temporal_workflow_failed_total{job="$job"}[$__rate_interval]))`, "failed"},
 				}, nil},
 				{"Pollers", "Polls for tasks that are open.", number, by("poller_type", `sum by (poller_type) (temporal_num_pollers{job="$job"})`), nil},
-				{"Cached runs", "Runs whose state is in memory.", number, one(`sum(temporal_sticky_cache_size{job="$job"})`), nil},
 			}},
 			temporalRequests(), kafka(), database(), process(),
 		},
