@@ -87,8 +87,10 @@ func measureHistories(ctx context.Context, lab *Lab, out *report.Report) error {
 		note := fmt.Sprintf("title of %d bytes", len(r.title))
 		got := found[i]
 		out.Add(report.Row{Key: "history_events", Of: r.of, Unit: "events", Goal: atMost(20), Value: got.events, Exact: true, Note: note})
-		out.Add(report.Row{Key: "history_bytes", Of: r.of, Unit: "bytes", Goal: atMost(5000), Value: got.bytes, Exact: true,
-			Note: note + "; as the server counts them"})
+		out.Add(report.Row{
+			Key: "history_bytes", Of: r.of, Unit: "bytes", Goal: atMost(5000), Value: got.bytes, Exact: true,
+			Note: note + "; as the server counts them",
+		})
 		out.Add(report.Row{Key: "temporal_actions", Of: r.of, Unit: "actions", Goal: atMost(10), Value: got.actions, Exact: true, Note: note})
 	}
 	return nil
