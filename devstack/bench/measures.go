@@ -3,6 +3,7 @@ package bench
 // Measures are all there are, in the order in which they run and are shown.
 func Measures() []Measure {
 	return []Measure{
+		pipeline,
 		sizes,
 		histories,
 		waiting,

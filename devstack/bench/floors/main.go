@@ -16,6 +16,7 @@ import (
 type cli struct {
 	Signals signals `cmd:"" help:"Signals that start runs."`
 	Latency latency `cmd:"" help:"Signals that are answered by a local activity."`
+	Bare    bareCmd `cmd:"" help:"Runs that wait for two signals and end: the workflow without its effects."`
 }
 
 func main() {

@@ -1,0 +1,331 @@
+package bench
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"strconv"
+	"sync/atomic"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/codeendelea/vidflow/devstack/bench/report"
+	"github.com/codeendelea/vidflow/devstack/ports"
+	"github.com/codeendelea/vidflow/devstack/simulator"
+)
+
+// A full run: so many videos by so many callers in each round, and the numbers of callers of the curve.
+const (
+	pipelineVideos  = 1500
+	pipelineCallers = 32
+	pipelineSpeech  = 10 * time.Minute
+)
+
+var pipelineCurve = []int{1, 2, 4, 8, 16, 32, 64}
+
+var pipeline = Measure{
+	Name:   "pipeline",
+	About:  "videos from POST to both columns set, over runs that wait for the same two signals and do nothing",
+	Keys:   []string{"pipeline_throughput_ratio", "pipeline_cpu_ms"},
+	Stores: true,
+	Run: func(ctx context.Context, lab *Lab, out *report.Report) error {
+		p, err := newPipeline(ctx, lab)
+		if err != nil {
+			return err
+		}
+		defer p.close()
+		ratio := report.Row{
+			Key: "pipeline_throughput_ratio", Goal: &report.Goal{Op: report.AtLeast, Value: 0.8},
+			Note: fmt.Sprintf("videos and runs a second, %d callers, transcripts of %d KB", pipelineCallers, len(p.transcript)/1000),
+		}
+		spent := costs{}
+		for range lab.Rounds {
+			ours, err := p.round(ctx, lab.N(pipelineVideos), pipelineCallers, spent)
+			if err != nil {
+				return err
+			}
+			floor, err := p.floor(ctx, lab.N(pipelineVideos), pipelineCallers, spent)
+			if err != nil {
+				return err
+			}
+			lab.Say("%.0f videos a second, %.0f bare runs", ours, floor)
+			ratio.Rounds = append(ratio.Rounds, report.Round{Ours: ours, Floor: floor, Value: ours / floor})
+		}
+		out.Add(ratio)
+		spent.add(out)
+
+		curves := []report.Series{
+			{Plot: "throughput", Name: "vidflow", X: "callers", Y: "videos a second"},
+			{Plot: "throughput", Name: "bare workflow", X: "callers", Y: "videos a second"},
+		}
+		for _, callers := range pipelineCurve {
+			n := lab.N(max(min(pipelineVideos/2, 100*callers), 200))
+			for i, measure := range []func(context.Context, int, int, costs) (float64, error){p.round, p.floor} {
+				rate, err := measure(ctx, n, callers, nil)
+				if err != nil {
+					return err
+				}
+				curves[i].Points = append(curves[i].Points, [2]float64{float64(callers), rate})
+			}
+		}
+		out.Series = append(out.Series, curves...)
+		return nil
+	},
+}
+
+// wholePipeline is all of vidflow at work, with services that answer at once: the transcripts are the same but for the id.
+type wholePipeline struct {
+	lab        *Lab
+	children   map[string]*Child
+	db         *pgx.Conn
+	kafka      *kgo.Client
+	http       *http.Client
+	answered   chan error // one, when the services have ended
+	transcript []byte
+	idAt       int
+	// done is how many videos have been through, floors how many rounds of the floor there were.
+	done, floors int
+}
+
+// placeholder, which is as long as any id, stands for the video's id in the transcript.
+const placeholder = "00000000-0000-4000-8000-000000000000"
+
+// doneURL begins the addresses of compressed videos.
+const doneURL = "https://cdn.example.test/compressed/"
+
+func newPipeline(ctx context.Context, lab *Lab) (_ *wholePipeline, err error) {
+	transcript := simulator.Transcript(placeholder, simulator.Length(pipelineSpeech))
+	p := &wholePipeline{
+		lab: lab, children: map[string]*Child{}, answered: make(chan error, 1),
+		transcript: transcript, idAt: bytes.Index(transcript, []byte(placeholder)),
+		http: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 1000}},
+	}
+	defer func() {
+		if err != nil {
+			p.close()
+		}
+	}()
+	for _, name := range []string{Starter, Worker, Bridge} {
+		if p.children[name], err = lab.Start(ctx, name); err != nil {
+			return nil, err
+		}
+	}
+	for _, name := range []string{TemporalSrv, KafkaSrv, StorageSrv} {
+		p.children[name] = lab.Server(name)
+	}
+	if p.db, err = pgx.Connect(ctx, lab.SuperuserURL); err != nil {
+		return nil, err
+	}
+	p.kafka, err = kgo.NewClient(
+		kgo.SeedBrokers(lab.Block.Addr(ports.Kafka)),
+		kgo.ConsumeTopics("Transcribe"), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
+		kgo.ProducerBatchMaxBytes(10<<20), kgo.MaxBufferedRecords(100_000))
+	if err != nil {
+		return nil, err
+	}
+	go func() { p.answered <- p.answer(ctx) }()
+	_, err = p.round(ctx, 4*pipelineCallers, pipelineCallers, nil) // warms everything up
+	return p, err
+}
+
+func (p *wholePipeline) close() {
+	p.http.CloseIdleConnections()
+	if p.kafka != nil {
+		p.kafka.Close()
+		<-p.answered
+	}
+	if p.db != nil {
+		_ = p.db.Close(context.Background())
+	}
+}
+
+// answer plays both services until the client is closed.
+func (p *wholePipeline) answer(ctx context.Context) error {
+	var failed atomic.Pointer[error]
+	told := func(_ *kgo.Record, err error) {
+		if err != nil {
+			failed.CompareAndSwap(nil, &err)
+		}
+	}
+	for {
+		fetches := p.kafka.PollFetches(ctx)
+		if fetches.IsClientClosed() || ctx.Err() != nil {
+			return nil
+		}
+		if err := fetches.Err(); err != nil {
+			return err
+		}
+		if err := failed.Load(); err != nil {
+			return *err
+		}
+		fetches.EachRecord(func(r *kgo.Record) {
+			transcript := bytes.Clone(p.transcript)
+			copy(transcript[p.idAt:], r.Key)
+			p.kafka.Produce(ctx, &kgo.Record{Topic: "update_transcribe", Key: r.Key, Value: transcript}, told)
+			p.kafka.Produce(ctx, &kgo.Record{Topic: "finish_compress", Key: r.Key, Value: append([]byte(doneURL), r.Key...)}, told)
+		})
+	}
+}
+
+// round has n videos created by callers at the same time, waits until all are through, and answers how many that was a
+// second.
+func (p *wholePipeline) round(ctx context.Context, n, callers int, c costs) (float64, error) {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Minute)
+	defer cancel()
+	before, err := p.cpu(ctx)
+	if err != nil {
+		return 0, err
+	}
+	began := time.Now()
+	var next atomic.Int64
+	group, groupCtx := errgroup.WithContext(ctx)
+	for range callers {
+		group.Go(func() error {
+			for next.Add(1) <= int64(n) {
+				if err := p.create(groupCtx); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	}
+	if err := group.Wait(); err != nil {
+		return 0, err
+	}
+	p.done += n
+	if err := p.await(ctx, p.done); err != nil {
+		return 0, err
+	}
+	took := time.Since(began)
+	after, err := p.cpu(ctx)
+	if err != nil {
+		return 0, err
+	}
+	c.note("", n, before, after)
+	return float64(n) / took.Seconds(), nil
+}
+
+var newVideo = []byte(`{"title": "Graphs, part 1", "description": "Paths, cycles and trees, and how to find them.",` +
+	` "camera_video_url": "https://cdn.example.test/raw/graphs-1.mp4", "level": "beginner"}`)
+
+func (p *wholePipeline) create(ctx context.Context) error {
+	address := p.lab.Block.URL(ports.API) + "/api/courses/" + p.lab.Course + "/videos"
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, address, bytes.NewReader(newVideo))
+	if err != nil {
+		return err
+	}
+	req.Header.Set("Authorization", "Bearer "+p.lab.Token)
+	req.Header.Set("Content-Type", "application/json")
+	resp, err := p.http.Do(req)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = resp.Body.Close() }()
+	body, err := io.ReadAll(resp.Body)
+	if err == nil && resp.StatusCode != http.StatusCreated {
+		err = fmt.Errorf("POST answered %s: %s", resp.Status, body)
+	}
+	return err
+}
+
+// await waits until so many videos have both columns set. It asks seldom while many are missing, so that asking costs
+// next to nothing.
+func (p *wholePipeline) await(ctx context.Context, want int) error {
+	began, first := time.Now(), -1
+	for {
+		var got int
+		err := p.db.QueryRow(ctx, `select count(*) from public.videos
+			where transcript_url is not null and starts_with(camera_video_url, $1)`, doneURL).Scan(&got)
+		if err != nil {
+			return err
+		}
+		if got >= want {
+			if got > want {
+				return fmt.Errorf("%d videos are done, of %d", got, want)
+			}
+			return nil
+		}
+		if first < 0 {
+			first = got
+		}
+		pause := 100 * time.Millisecond
+		if rate := float64(got-first) / time.Since(began).Seconds(); rate > 0 {
+			pause = min(pause, time.Duration(float64(want-got)/rate/2*float64(time.Second)))
+		}
+		select {
+		case <-time.After(max(pause, 2*time.Millisecond)):
+		case err := <-p.answered:
+			p.answered <- err
+			return fmt.Errorf("the services have ended: %w", err)
+		case <-ctx.Done():
+			return fmt.Errorf("%d of %d videos are done: %w", got, want, ctx.Err())
+		}
+	}
+}
+
+// floor has as many bare runs begun, signalled and ended.
+func (p *wholePipeline) floor(ctx context.Context, n, callers int, c costs) (float64, error) {
+	p.floors++
+	child, err := p.lab.Floor(ctx, "bare", "--runs="+strconv.Itoa(n), "--callers="+strconv.Itoa(callers),
+		"--warm="+strconv.Itoa(4*callers), fmt.Sprintf("--prefix=bare-%d-", p.floors))
+	if err != nil {
+		return 0, err
+	}
+	before, err := p.cpu(ctx)
+	if err != nil {
+		return 0, err
+	}
+	own, err := child.CPU()
+	if err != nil {
+		return 0, err
+	}
+	before[bareFloor] = own
+	result, err := child.result(ctx, 5*time.Minute)
+	if err != nil {
+		return 0, err
+	}
+	after, err := p.cpu(ctx)
+	if err != nil {
+		return 0, err
+	}
+	if after[bareFloor], err = child.CPU(); err != nil {
+		return 0, err
+	}
+	child.Stop(ctx)
+	c.note(floorPrefix, n, before, after)
+	var told struct{ Seconds float64 }
+	if err := json.Unmarshal(result, &told); err != nil {
+		return 0, fmt.Errorf("the floor says %q: %w", result, err)
+	}
+	return float64(n) / told.Seconds, nil
+}
+
+// result waits for the second line that a floor prints, the first being that it serves.
+func (c *Child) result(ctx context.Context, patience time.Duration) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	for {
+		content, err := os.ReadFile(c.Log)
+		if err != nil {
+			return nil, err
+		}
+		if lines := bytes.SplitAfter(content, []byte("\n")); len(lines) > 2 {
+			return lines[1], nil
+		}
+		select {
+		case <-time.After(50 * time.Millisecond):
+		case <-c.process.Done():
+			return nil, fmt.Errorf("%s ended without a result: %w\n%s", c.Name, errors.Join(c.process.Wait()), c.tail())
+		case <-ctx.Done():
+			return nil, fmt.Errorf("%s has no result: %w\n%s", c.Name, ctx.Err(), c.tail())
+		}
+	}
+}
