@@ -39,11 +39,14 @@ func (c costs) note(prefix string, videos int, before, after map[string]time.Dur
 	c[prefix+"all"] = append(c[prefix+"all"], float64(all.Microseconds())/1000/float64(videos))
 }
 
-// add adds a row for each.
+// add adds a row for each that worked: those of our own first.
 func (c costs) add(out *report.Report) {
 	for _, name := range slices.SortedFunc(maps.Keys(c), func(a, b string) int {
-		return cmp.Or(cmp.Compare(strings.Count(a, floorPrefix), strings.Count(b, floorPrefix)), cmp.Compare(a, b))
+		return cmp.Or(cmp.Compare(strings.Count(a, ": "), strings.Count(b, ": ")), cmp.Compare(a, b))
 	}) {
+		if slices.Max(c[name]) < 0.1 {
+			continue // it stood by
+		}
 		row := report.Row{Key: "pipeline_cpu_ms", Of: name, Unit: "ms"}
 		for _, value := range c[name] {
 			row.Rounds = append(row.Rounds, report.Round{Ours: value, Value: value})
@@ -51,8 +54,6 @@ func (c costs) add(out *report.Report) {
 		out.Add(row)
 	}
 }
-
-const floorPrefix = "floor: "
 
 // cpu is how long everything has worked so far: the servers, the processes of vidflow and this one. Postgres is told by
 // database, as far as its processes are there for one.

@@ -4,6 +4,7 @@ package bench
 func Measures() []Measure {
 	return []Measure{
 		pipeline,
+		pipelineCurve,
 		sizes,
 		histories,
 		waiting,

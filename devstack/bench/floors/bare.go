@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -25,6 +26,7 @@ type bareCmd struct {
 	Callers int    `required:"" help:"How many callers start and signal runs at the same time."`
 	Payload int    `default:"400" help:"Bytes that each signal carries."`
 	Prefix  string `required:"" help:"Of the ids of the runs."`
+	Apart   bool   `help:"Signal a run only once it waits for the signal, so that each has a workflow task of its own."`
 	Warm    int    `default:"0" help:"Runs before those that are measured."`
 }
 
@@ -32,17 +34,22 @@ const bareQueue = "bare"
 
 // bare counts the runs that have ended.
 type bare struct {
-	ended atomic.Int64
+	// waiting has a channel for each run whose caller wants to know that it waits.
+	waiting sync.Map
+	ended   atomic.Int64
 	// last is the one that ended last.
 	last atomic.Pointer[string]
 }
 
 // run is the workflow.
 func (b *bare) run(ctx workflow.Context) error {
+	id := workflow.GetInfo(ctx).WorkflowExecution.ID
 	for _, signal := range []string{"update_transcribe", "finish_compress"} {
+		if waiting, ok := b.waiting.Load(id); ok && !workflow.IsReplaying(ctx) {
+			waiting.(chan struct{}) <- struct{}{}
+		}
 		workflow.GetSignalChannel(ctx, signal).Receive(ctx, nil)
 	}
-	id := workflow.GetInfo(ctx).WorkflowExecution.ID
 	if !workflow.IsReplaying(ctx) {
 		b.last.Store(&id)
 		b.ended.Add(1)
@@ -94,11 +101,22 @@ func (c *bareCmd) batch(ctx context.Context, temporal client.Client, b *bare, pr
 		callers.Go(func() error {
 			for i := next.Add(1); i <= int64(n); i = next.Add(1) {
 				id := fmt.Sprint(prefix, i)
+				waiting := make(chan struct{}, 2) // as many as there are signals: the run never blocks
+				if c.Apart {
+					b.waiting.Store(id, waiting)
+				}
 				run, err := temporal.ExecuteWorkflow(callersCtx, client.StartWorkflowOptions{ID: id, TaskQueue: bareQueue}, "Bare")
 				if err != nil {
 					return err
 				}
 				for _, signal := range []string{"update_transcribe", "finish_compress"} {
+					if c.Apart {
+						select {
+						case <-waiting:
+						case <-callersCtx.Done():
+							return callersCtx.Err()
+						}
+					}
 					if err := temporal.SignalWorkflow(callersCtx, id, run.GetRunID(), signal, payload); err != nil {
 						return err
 					}
