@@ -109,14 +109,14 @@ func (a *Activities) transcript(ctx context.Context, id contract.VideoID, ref co
 	if err != nil {
 		return nil, contract.TranscriptSummary{}, err
 	}
-	result, err := contract.DecodeTranscription([]byte(id), value)
+	result, canonical, err := contract.DecodeToStore([]byte(id), value)
 	if err != nil {
 		return nil, contract.TranscriptSummary{}, fmt.Errorf("%w: %w", kafka.ErrGone, err)
 	}
 	if result.VideoID != id {
 		return nil, contract.TranscriptSummary{}, fmt.Errorf("%w: it is a transcript of video %s", kafka.ErrGone, result.VideoID)
 	}
-	return result.Canonical(), result.Summary, nil
+	return canonical, result.Summary, nil
 }
 
 func (a *Activities) upload(ctx context.Context, id contract.VideoID, body []byte) error {

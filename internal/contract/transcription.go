@@ -31,11 +31,24 @@ func DecodeTranscription(key, value []byte) (TranscriptionResult, error) {
 	if err != nil {
 		return TranscriptionResult{}, err
 	}
-	result := TranscriptionResult{VideoID: r.id, Summary: r.transcript().summary(), key: key, value: value}
+	return r.result(key), nil
+}
+
+// DecodeToStore is DecodeTranscription and Canonical in one: it reads the message once.
+func DecodeToStore(key, value []byte) (result TranscriptionResult, canonical []byte, err error) {
+	r, err := read(key, value, true)
+	if err != nil {
+		return TranscriptionResult{}, nil, err
+	}
+	return r.result(key), r.indented(), nil
+}
+
+func (r *reading) result(key []byte) TranscriptionResult {
+	result := TranscriptionResult{VideoID: r.id, Summary: r.transcript().summary(), key: key, value: r.value}
 	if len(key) > 0 && !strings.EqualFold(string(key), string(r.id)) {
 		result.KeyMismatch = strings.ToValidUTF8(Clip(string(key), 64), "\uFFFD")
 	}
-	return result, nil
+	return result
 }
 
 // Canonical is what is stored: the message in nested form, indented by two spaces, with no newline at its end. Members
@@ -52,9 +65,13 @@ func (t TranscriptionResult) Canonical() []byte {
 	if err != nil {
 		panic("contract: a transcription result was changed after it was decoded: " + err.Error())
 	}
+	return r.indented()
+}
+
+func (r *reading) indented() []byte {
 	compact := r.canonical()
 	var out bytes.Buffer
-	out.Grow(2 * len(compact))
+	out.Grow(5 * len(compact) / 2) // more than words usually grow
 	if err := json.Indent(&out, compact, "", "  "); err != nil {
 		panic("contract: canonical form of a transcription result: " + err.Error())
 	}

@@ -378,6 +378,10 @@ func decode(t fataler, value string) contract.TranscriptionResult {
 func checkStored(t fataler, result contract.TranscriptionResult) {
 	t.Helper()
 	stored := result.Canonical()
+	same, once, err := contract.DecodeToStore([]byte(result.VideoID), stored)
+	if err != nil || !bytes.Equal(once, stored) || same.Summary != result.Summary {
+		t.Fatalf("decoded and stored in one: %v, summary %+v\n%s", err, same.Summary, once)
+	}
 	if !json.Valid(stored) {
 		t.Fatalf("stored form is not JSON:\n%s", stored)
 	}
