@@ -48,7 +48,7 @@ var decodingAllocs = Measure{
 	Exact: true,
 	Run: func(_ context.Context, _ *Lab, out *report.Report) error {
 		for _, m := range resultMessages() {
-			objects, size, err := allocated(m)
+			objects, size, err := allocated(m, decodeAsBridge)
 			if err != nil {
 				return err
 			}
@@ -164,14 +164,14 @@ func processorTime() time.Duration {
 	return time.Duration(u.Utime.Nano())
 }
 
-// allocated is what one call of decodeAsBridge allocates once it has been called before: the least of several tries, since
-// other parts of this process may allocate meanwhile.
-func allocated(m resultMessage) (objects, size float64, err error) {
+// allocated is what one call allocates once it has been made before: the least of several tries, since other parts of this
+// process may allocate meanwhile.
+func allocated(m resultMessage, do func(resultMessage) error) (objects, size float64, err error) {
 	defer debug.SetGCPercent(debug.SetGCPercent(-1)) // a collection would empty pools
 	for try := range 20 {
 		var before, after runtime.MemStats
 		runtime.ReadMemStats(&before)
-		if err := decodeAsBridge(m); err != nil {
+		if err := do(m); err != nil {
 			return 0, 0, fmt.Errorf("%s: %w", m.name, err)
 		}
 		runtime.ReadMemStats(&after)

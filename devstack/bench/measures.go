@@ -12,5 +12,6 @@ func Measures() []Measure {
 		decodingAllocs,
 		bridging,
 		latencies,
+		stepAllocs,
 	}
 }
