@@ -8,6 +8,8 @@ func Measures() []Measure {
 		sizes,
 		histories,
 		waiting,
+		space,
+		house,
 		decoding,
 		decodingAllocs,
 		bridging,

@@ -6,6 +6,7 @@ import (
 	"os"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/codeendelea/vidflow/devstack/api"
@@ -27,7 +28,7 @@ const (
 	starts = 9
 	// idleFor is how long a process has had nothing to do when its memory is read.
 	idleFor = 5 * time.Second
-	// sizeVideos go through the pipeline before memory is read again, sizeAtOnce of them at a time, each with the transcript
+	// sizeVideos go through the pipeline before memory is read again, created by sizeAtOnce callers, each with the transcript
 	// of sizeSpeech.
 	sizeVideos = 500
 	sizeAtOnce = 16
@@ -69,55 +70,75 @@ func measureSizes(ctx context.Context, lab *Lab, out *report.Report) error {
 	if err := wait(ctx, idleFor); err != nil {
 		return err
 	}
-	tell("idle", fmt.Sprintf("%s after it was ready", idleFor))
+	tell("idle", fmt.Sprintf("%g s after it was ready", idleFor.Seconds()))
 	n := lab.N(sizeVideos)
-	if err := sendVideos(ctx, lab, n); err != nil {
+	if _, err := sendVideos(ctx, lab, n); err != nil {
 		return err
 	}
-	tell("after load", fmt.Sprintf("%d videos of %s, %d at once", n, sizeSpeech, sizeAtOnce))
+	tell("after load", fmt.Sprintf("%d videos of %s from %d callers", n, spoken(sizeSpeech), sizeAtOnce))
 	return nil
 }
 
-// sendVideos has n videos created, transcribed and compressed, and returns when all are done.
-func sendVideos(ctx context.Context, lab *Lab, n int) error {
+// sendVideos has n videos created, transcribed and compressed, and returns when all are done. It says how often it has asked
+// the database whether they are.
+func sendVideos(ctx context.Context, lab *Lab, n int) (looks int, err error) {
 	behaviour := simulator.DefaultBehaviour()
 	behaviour.TranscriptionDelay, behaviour.CompressionDelay = simulator.Range{}, simulator.Range{}
 	behaviour.Length = simulator.Duration(sizeSpeech)
-	sim, err := simulator.New(simulator.Config{
-		Brokers: []string{lab.Block.Addr(ports.Kafka)}, Behaviour: &behaviour,
-	})
+	sim, err := simulator.New(simulator.Config{Brokers: []string{lab.Block.Addr(ports.Kafka)}, Behaviour: &behaviour})
 	if err != nil {
-		return err
+		return 0, err
 	}
 	defer sim.Close()
-	simulating, stop := context.WithCancel(ctx)
+	ctx, stop := context.WithTimeout(ctx, time.Minute+time.Duration(n)*time.Second/2)
+	defer stop()
 	var simulation errgroup.Group
-	simulation.Go(func() error { return sim.Run(simulating) })
+	simulation.Go(func() error { return sim.Run(ctx) })
+	defer func() {
+		stop()
+		if failed := simulation.Wait(); err == nil {
+			err = failed
+		}
+	}()
 
+	conn, err := pgx.Connect(ctx, lab.SuperuserURL)
+	if err != nil {
+		return 0, err
+	}
+	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }()
+	done := func() (count int, err error) {
+		looks++
+		err = conn.QueryRow(ctx, `select count(*) from pipeline.videos
+			where transcription_state = 'done' and compression_state = 'done'`).Scan(&count)
+		return count, err
+	}
+	before, err := done()
+	if err != nil {
+		return looks, err
+	}
 	client := api.Client{URL: lab.Block.URL(ports.API), Token: lab.Token}
-	videos, sending := errgroup.WithContext(ctx)
-	videos.SetLimit(sizeAtOnce)
+	creating, creation := errgroup.WithContext(ctx)
+	creating.SetLimit(sizeAtOnce)
 	for i := range n {
-		videos.Go(func() error {
-			ctx, cancel := context.WithTimeout(sending, time.Minute)
-			defer cancel()
-			created, err := client.Create(ctx, lab.Course, api.NewVideo{
+		creating.Go(func() error {
+			_, err := client.Create(creation, lab.Course, api.NewVideo{
 				Title: fmt.Sprintf("Size of the processes, %d", i), Description: "A video that the processes grow by.",
 				CameraURL: "https://example.test/size.mp4", Level: string(contract.Beginner),
 			})
-			if err != nil {
-				return err
-			}
-			_, err = client.Await(ctx, created.ID, api.Video.Done)
 			return err
 		})
 	}
-	err = videos.Wait()
-	stop()
-	if failed := simulation.Wait(); err == nil {
-		err = failed
+	if err := creating.Wait(); err != nil {
+		return looks, err
 	}
-	return err
+	for {
+		if count, err := done(); err != nil || count >= before+n {
+			return looks, err
+		}
+		if err := wait(ctx, 100*time.Millisecond); err != nil {
+			return looks, fmt.Errorf("videos are not done in time: %w", err)
+		}
+	}
 }
 
 // wait lets time pass.
@@ -131,5 +152,7 @@ func wait(ctx context.Context, d time.Duration) error {
 		return ctx.Err()
 	}
 }
+
+func spoken(d time.Duration) string { return fmt.Sprintf("%g min", d.Minutes()) }
 
 func megabytes(bytes int64) float64 { return float64(bytes) / 1e6 }

@@ -89,15 +89,17 @@ func (s *Store) missing(ctx context.Context, after contract.VideoID, limit int) 
 ) {
 	ctx, cancel := s.bound(ctx)
 	defer cancel()
-	var from any
+	from, args := "", []any{limit}
 	if after != "" {
-		from = string(after)
+		from, args = "and video_id > $2::uuid", append(args, string(after))
 	}
+	// Rows are looked up one by one, by their key: joined as a whole, each page would read all of them.
 	rows, err := s.pool.Query(ctx, `
-		select p.video_id::text, not exists (select from public.videos v where v.id = p.video_id)
-		from pipeline.videos p
-		where p.deleted_at is null and ($1::uuid is null or p.video_id > $1::uuid)
-		order by p.video_id limit $2::int`, from, limit)
+		select p.video_id::text, v.id is null
+		from (
+			select video_id from pipeline.videos where deleted_at is null `+from+` order by video_id limit $1::int
+		) p left join lateral (select id from public.videos where id = p.video_id limit 1) v on true
+		order by p.video_id`, args...)
 	if err != nil {
 		return nil, "", err
 	}

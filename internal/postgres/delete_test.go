@@ -251,3 +251,53 @@ func TestFindVanished(t *testing.T) {
 		}
 	})
 }
+
+// TestFindVanished_reads_each_row_once: however many videos there are, a page looks up those that are on it.
+func TestFindVanished_reads_each_row_once(t *testing.T) {
+	t.Parallel()
+	db := postgrestest.New(t)
+	course, _ := db.Course(t)
+	const videos, page = 5_000, 500
+	db.Exec(t, `
+		with added as (
+			insert into public.videos (id, course_id, title, description, camera_video_url)
+			select gen_random_uuid(), $1, 'One of many', 'A video among many.', 'https://example.test/a.mp4' from generate_series(1, $2::int)
+			returning id
+		)
+		insert into pipeline.videos (video_id, transcription_state, compression_state) select id, 'done', 'done' from added`, course, videos)
+	db.Exec(t, `analyze`)
+	read := func() (byKey, inOrder int) {
+		if err := db.Admin.QueryRow(t.Context(), `select idx_scan, seq_tup_read from pg_stat_user_tables
+			where relid = 'public.videos'::regclass`).Scan(&byKey, &inOrder); err != nil {
+			t.Fatal(err)
+		}
+		return byKey, inOrder
+	}
+	byKeyBefore, inOrderBefore := read()
+	store, err := postgres.Open(t.Context(), db.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var after contract.VideoID
+	for pages := 0; pages == 0 || after != ""; pages++ {
+		if _, after, err = store.FindVanished(t.Context(), after, page); err != nil {
+			t.Fatal(err)
+		}
+	}
+	store.Close() // the server counts what a session has read when it ends, at the latest
+	deadline := time.After(10 * time.Second)
+	for {
+		byKey, inOrder := read()
+		if byKey, inOrder = byKey-byKeyBefore, inOrder-inOrderBefore; byKey+inOrder >= videos {
+			if inOrder > 0 || byKey > videos {
+				t.Errorf("%d rows were looked up by their key and %d read in order, want %d and 0", byKey, inOrder, videos)
+			}
+			return
+		}
+		select {
+		case <-deadline:
+			t.Fatal("the server has not counted what was read")
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+}
