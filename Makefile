@@ -182,8 +182,8 @@ bench-check: ## Compare the last benchmark with the committed baseline; what has
 	@$(RESULTS) check
 
 .PHONY: bench-baseline
-bench-baseline: ## Make the last benchmark the baseline, and show it in docs/performance.md
-	@$(RESULTS) accept --document='$(abspath docs/performance.md)'
+bench-baseline: ## Make the last benchmark the baseline, and show it in docs/performance.md and docs/growth.md
+	@$(RESULTS) accept --docs='$(abspath docs)'
 
 .PHONY: plots
 plots: ## Draw the plots of docs/performance.md from the last benchmark
@@ -243,7 +243,7 @@ histories: build-devstack ## Record histories of the workflow's paths that have 
 	@$(DEVSTACK) exec -- go test ./worker -count=1 -record $(ARGS)
 
 .PHONY: generate
-generate: ## Write what is made from the code and the data: openapi.json, tables of README.md and docs/performance.md, .env.example, texts of --help, dashboards
+generate: ## Write what is made from the code and the data: openapi.json, tables of README.md, docs/performance.md and docs/growth.md, .env.example, texts of --help, dashboards
 	@go test ./starter ./internal/config ./cmd/vidflow -count=1 -update >/dev/null || go test ./starter ./internal/config ./cmd/vidflow -count=1 -update
 	@go -C devstack test ./grafana ./bench/report -count=1 -update >/dev/null
 

@@ -25,6 +25,7 @@ var titles = map[string]string{
 	"latency":    "Latency of a result: from its record to its column",
 	"memory":     "Memory of the worker against waiting videos",
 	"backlog":    "A backlog that is worked off",
+	"house":      "Looking for vanished videos",
 }
 
 const (
@@ -91,7 +92,7 @@ func picture(name string, series []report.Series) ([]byte, error) {
 			return nil, fmt.Errorf("%q: %w", s.Name, err)
 		}
 		line.Color, line.Width = plotutil.DarkColors[i%len(plotutil.DarkColors)], vg.Points(1.5)
-		if strings.Contains(s.Name, "floor") {
+		if strings.Contains(s.Name, "floor") || strings.Contains(s.Name, "bare") {
 			line.Dashes = []vg.Length{vg.Points(5), vg.Points(3)}
 		}
 		p.Add(line)

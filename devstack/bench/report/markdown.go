@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// The table in a document stands between two lines that start with these.
+// What is made of a report stands in a document between two lines that start with these.
 const (
 	tableBegins = "<!-- results:"
 	tableEnds   = "<!-- end of results -->"
@@ -30,8 +30,13 @@ func (r *Report) Markdown() string {
 	return b.String()
 }
 
-// IntoDocument returns the document with the table in its place, between its two markers.
-func (r *Report) IntoDocument(document []byte) ([]byte, error) {
+// Documents are those that show the baseline, by their names in docs, each with what it shows.
+func Documents() map[string]func(*Report) string {
+	return map[string]func(*Report) string{"performance.md": (*Report).Markdown, "growth.md": (*Report).Growth}
+}
+
+// IntoDocument returns the document with the text between its two markers.
+func IntoDocument(document []byte, text string) ([]byte, error) {
 	begin := bytes.Index(document, []byte(tableBegins))
 	if begin < 0 {
 		return nil, fmt.Errorf("the document has no line that starts with %q", tableBegins)
@@ -42,6 +47,6 @@ func (r *Report) IntoDocument(document []byte) ([]byte, error) {
 		return nil, errors.New("the document does not say where its table ends: " + tableEnds)
 	}
 	return bytes.Join([][]byte{
-		document[:begin+line+1], []byte("\n"), []byte(r.Markdown()), []byte("\n"), document[end:],
+		document[:begin+line+1], []byte("\n"), []byte(text), []byte("\n"), document[end:],
 	}, nil), nil
 }

@@ -17,7 +17,7 @@ var update = flag.Bool("update", false, "write the files instead of comparing th
 
 const (
 	baselineFile = "../baseline.json"
-	document     = "../../../docs/performance.md"
+	documents    = "../../../docs"
 )
 
 // sound is a report with a row of each kind and a curve.
@@ -144,7 +144,7 @@ func trimmed(s string) []string {
 func TestIntoDocument(t *testing.T) {
 	t.Parallel()
 	r := sound()
-	got, err := r.IntoDocument([]byte("before\n<!-- results: made -->\nold\n<!-- end of results -->\nafter\n"))
+	got, err := IntoDocument([]byte("before\n<!-- results: made -->\nold\n<!-- end of results -->\nafter\n"), r.Markdown())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -152,12 +152,12 @@ func TestIntoDocument(t *testing.T) {
 	if diff := cmp.Diff(want, string(got)); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
-	again, err := r.IntoDocument(got)
+	again, err := IntoDocument(got, r.Markdown())
 	if err != nil || string(again) != string(got) {
 		t.Errorf("written a second time it differs (%v)", err)
 	}
 	for _, bad := range []string{"", "<!-- results: -->", "<!-- end of results -->\n<!-- results: -->\n"} {
-		if _, err := r.IntoDocument([]byte(bad)); err == nil {
+		if _, err := IntoDocument([]byte(bad), ""); err == nil {
 			t.Errorf("document %q: no error", bad)
 		}
 	}
@@ -173,21 +173,51 @@ func TestBaseline(t *testing.T) {
 	if r.Covers != Everything {
 		t.Errorf("the baseline covers %q, want %q", r.Covers, Everything)
 	}
-	committed, err := os.ReadFile(document)
-	if err != nil {
-		t.Fatal(err)
-	}
-	want, err := r.IntoDocument(committed)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if *update {
-		if err := os.WriteFile(document, want, 0o644); err != nil {
+	for name, text := range Documents() {
+		file := filepath.Join(documents, name)
+		committed, err := os.ReadFile(file)
+		if err != nil {
 			t.Fatal(err)
 		}
-		return
+		want, err := IntoDocument(committed, text(r))
+		if err != nil {
+			t.Fatalf("%s: %v", file, err)
+		}
+		if *update {
+			if err := os.WriteFile(file, want, 0o644); err != nil {
+				t.Fatal(err)
+			}
+			continue
+		}
+		if diff := cmp.Diff(string(want), string(committed)); diff != "" {
+			t.Errorf("%s does not show the baseline, run `make generate` (-baseline +document):\n%s", file, diff)
+		}
 	}
-	if diff := cmp.Diff(string(want), string(committed)); diff != "" {
-		t.Errorf("%s does not show the baseline, run `make generate` (-baseline +document):\n%s", document, diff)
+}
+
+// TestGrowth: what costs money and what runs full, by figures that are easily checked by hand.
+func TestGrowth(t *testing.T) {
+	t.Parallel()
+	r := sound()
+	r.Add(Row{Key: "temporal_actions", Of: "10 s", Value: 10, Exact: true})
+	r.Add(Row{Key: "history_bytes", Of: "10 s", Value: 4000, Exact: true})
+	r.Add(Row{Key: "pipeline_cpu_ms", Of: "worker", Store: "sqlite", Rounds: []Round{{Ours: 9, Value: 9}}})
+	r.Add(Row{Key: "pipeline_cpu_ms", Of: "worker", Store: "postgres", Rounds: []Round{{Ours: 7.2, Value: 7.2}}})
+	r.Add(Row{Key: "disk_kb_per_video", Of: "storage", Store: "postgres", Value: 100})
+	got := r.Growth()
+	for _, want := range []string{
+		"| videos a second, busiest hour | 0.028 | 0.28 | 2.8 | 28 |",
+		"| cores for `worker` | 0.0002 | 0.002 | 0.02 | 0.2 |",
+		"| one `starter`: % | – | – | – | – |",
+		"| one `kafkabridge`: % | 0.0057 | 0.057 | 0.57 | 5.7 |",
+		"| GB of transcripts, each year | 18 | 180 | 1,800 | 18,000 |",
+		"| millions of actions a month | 0.15 | 1.5 | 15 | 150 |",
+		// Developer: 0.15 × 50, and a tenth. Business: 500, and (5 × 50 + 5 × 45 + 2.5 × 40) for 12.5 of 15 million.
+		"| dollars a month | 8.3 | 83 | 830 | 5,100 |",
+		"| dollars a month for files, after a year | 0 | 1.7 | 36 | 380 |",
+	} {
+		if !strings.Contains(got, want) {
+			t.Errorf("no line %q in\n%s", want, got)
+		}
 	}
 }

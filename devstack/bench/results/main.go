@@ -20,7 +20,7 @@ type cli struct {
 	Baseline string `help:"The committed baseline." default:"devstack/bench/baseline.json" type:"path"`
 
 	Check   checkCmd   `cmd:"" help:"Compare the report with the baseline; what has become worse is an error."`
-	Accept  acceptCmd  `cmd:"" help:"Make the report the baseline, and show it in the document. A report of exact rows alone replaces those."`
+	Accept  acceptCmd  `cmd:"" help:"Make the report the baseline, and show it in the documents. A report of exact rows alone replaces those."`
 	Plots   plotsCmd   `cmd:"" help:"Draw the plots of the report."`
 	Explain explainCmd `cmd:"" help:"Print the report once more."`
 }
@@ -65,10 +65,10 @@ func (checkCmd) Run(c *cli) error {
 }
 
 type acceptCmd struct {
-	Document string `help:"The document that shows the baseline." default:"docs/performance.md" type:"path"`
+	Docs string `help:"The folder of the documents that show the baseline." default:"docs" type:"path"`
 }
 
-// Run writes the baseline and the document.
+// Run writes the baseline and the documents.
 func (a acceptCmd) Run(c *cli) error {
 	now, err := c.read()
 	if err != nil {
@@ -81,14 +81,20 @@ func (a acceptCmd) Run(c *cli) error {
 	} else if !errors.Is(err, os.ErrNotExist) {
 		return err
 	}
-	text, err := os.ReadFile(a.Document)
-	if err != nil {
-		return err
+	for name, text := range report.Documents() {
+		file := filepath.Join(a.Docs, name)
+		document, err := os.ReadFile(file)
+		if err != nil {
+			return err
+		}
+		if document, err = report.IntoDocument(document, text(now)); err != nil {
+			return fmt.Errorf("%s: %w", file, err)
+		}
+		if err := os.WriteFile(file, document, 0o644); err != nil {
+			return err
+		}
 	}
-	if text, err = now.IntoDocument(text); err != nil {
-		return fmt.Errorf("%s: %w", a.Document, err)
-	}
-	return errors.Join(now.Write(c.Baseline), os.WriteFile(a.Document, text, 0o644))
+	return now.Write(c.Baseline)
 }
 
 type plotsCmd struct {
