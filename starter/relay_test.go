@@ -320,6 +320,55 @@ func TestRelayFindsVanished(t *testing.T) {
 	}
 }
 
+// manyVideos has so many videos that looking at them does not end.
+type manyVideos struct {
+	starter.Store
+	pages chan contract.VideoID // each page that is asked for: after which video
+	swept chan struct{}
+}
+
+func (m manyVideos) FindVanished(ctx context.Context, after contract.VideoID, _ int) ([]contract.VideoID, contract.VideoID, error) {
+	select {
+	case m.pages <- after:
+	case <-ctx.Done():
+	}
+	return nil, contract.VideoID(uuid.NewString()), ctx.Err()
+}
+
+func (m manyVideos) Sweep(ctx context.Context, _ int) (int, error) {
+	select {
+	case m.swept <- struct{}{}:
+	case <-ctx.Done():
+	}
+	return 0, ctx.Err()
+}
+
+// TestRelayLooksForVanished_so_far_at_a_time: a look ends, other work is done, and the next look goes on where it ended.
+func TestRelayLooksForVanished_so_far_at_a_time(t *testing.T) {
+	t.Parallel()
+	many := manyVideos{pages: make(chan contract.VideoID), swept: make(chan struct{})}
+	w := newWorld(t, func(deps *starter.Deps, cfg *starter.Config) {
+		many.Store, deps.Store = deps.Store, &many
+		cfg.HouseInterval = time.Millisecond
+	})
+	w.runRelay()
+	seen, pages := map[contract.VideoID]bool{}, 0
+	deadline := time.After(20 * time.Second)
+	for looks := 0; looks < 3; {
+		select {
+		case after := <-many.pages:
+			if pages++; seen[after] || pages > 20*(looks+1) {
+				t.Fatalf("page %d of look %d, after %q: seen before: %t", pages, looks+1, after, seen[after])
+			}
+			seen[after] = true
+		case <-many.swept:
+			looks++
+		case <-deadline:
+			t.Fatalf("%d looks and %d pages in time", looks, pages)
+		}
+	}
+}
+
 // TestRetry goes through a real run: the one that is open, and one that the retry starts.
 func TestRetry(t *testing.T) {
 	t.Parallel()

@@ -66,11 +66,14 @@ func measureSpace(ctx context.Context, lab *Lab, out *report.Report) error {
 	each("disk_kb_per_video", "storage", "kB", float64(after.storage-before.storage)/1e3)
 	each("wal_kb_per_video", "", "kB", float64(after.wal-before.wal)/1e3)
 	each("commits_per_video", "database of vidflow", "", float64(after.commits-before.commits-int64(looks)))
+	if lab.Store == Postgres {
+		each("commits_per_video", "database of Temporal", "", float64(after.temporalCommits-before.temporalCommits))
+	}
 	return nil
 }
 
-// stored is what is where, in bytes; and how often was committed in the database of vidflow.
-type stored struct{ tables, temporal, kafka, storage, wal, commits int64 }
+// stored is what is where, in bytes; and how often was committed.
+type stored struct{ tables, temporal, kafka, storage, wal, commits, temporalCommits int64 }
 
 func spaceOf(ctx context.Context, lab *Lab) (s stored, err error) {
 	conn, err := pgx.Connect(ctx, lab.SuperuserURL)
@@ -87,8 +90,9 @@ func spaceOf(ctx context.Context, lab *Lab) (s stored, err error) {
 				where c.relkind = 'r' and (n.nspname = 'pipeline' or n.nspname = 'public' and c.relname = 'videos'))::bigint,
 			coalesce((select sum(pg_database_size(oid)) from pg_database where datname like 'temporal%'), 0)::bigint,
 			(pg_current_wal_lsn() - '0/0'::pg_lsn)::bigint,
-			(select xact_commit from pg_stat_database where datname = current_database())`,
-	).Scan(&s.tables, &s.temporal, &s.wal, &s.commits)
+			(select xact_commit from pg_stat_database where datname = current_database()),
+			coalesce((select xact_commit from pg_stat_database where datname = 'temporal'), 0)`,
+	).Scan(&s.tables, &s.temporal, &s.wal, &s.commits, &s.temporalCommits)
 	if err != nil {
 		return s, err
 	}

@@ -21,6 +21,7 @@ const (
 	daysPerMonth  = 30.0
 	daysPerYear   = 365.0
 	hoursPerMonth = 744.0 // of a gigabyte-month, as Temporal Cloud counts
+	lookAtOnce    = 40000 // videos, when vanished ones are looked for
 )
 
 // Prices of Temporal Cloud in dollars, as its documentation had them on 25 November 2026 (docs.temporal.io/cloud/pricing).
@@ -139,13 +140,17 @@ var growthRows = []struct {
 	{"MB of `worker` for those that wait", "`waiting_bytes_per_video`", func(l load) float64 { return l.waiting() * l.value("waiting_bytes_per_video", "") / 1e6 }},
 	{"the same, a service away for a day", "`waiting_bytes_per_video`", func(l load) float64 { return l.videos * l.value("waiting_bytes_per_video", "") / 1e6 }},
 	{"commits a second, database of vidflow", "`commits_per_video`", func(l load) float64 { return l.peak() * l.value("commits_per_video", "database of vidflow") }},
+	{"commits a second, Temporal's own Postgres", "`commits_per_video`", func(l load) float64 { return l.peak() * l.value("commits_per_video", "database of Temporal") }},
 	{"MB a second to the log of Postgres, Temporal's included", "`wal_kb_per_video`", func(l load) float64 { return l.peak() * l.value("wal_kb_per_video", "") / 1e3 }},
 	{"**kept**", "", nil},
 	{"GB in tables of vidflow, each year", "`disk_kb_per_video`", func(l load) float64 { return kept(l, "tables of vidflow", daysPerYear) }},
 	{"GB in Temporal's own Postgres", "`disk_kb_per_video`, 3 days", func(l load) float64 { return kept(l, "Temporal", ownDays) }},
 	{"GB in Kafka, each replica", "`disk_kb_per_video`, 7 days", func(l load) float64 { return kept(l, "Kafka", kafkaDays) }},
 	{"GB of transcripts, each year", "`disk_kb_per_video`", func(l load) float64 { return kept(l, "storage", daysPerYear) }},
-	{"seconds of each minute looking for vanished videos, after a year", "`house_seconds_per_million`", func(l load) float64 { return l.videos * daysPerYear / 1e6 * l.value("house_seconds_per_million", "") }},
+	{"seconds of each minute looking for vanished videos, after a year", "`house_seconds_per_million`, 40,000 at most", func(l load) float64 {
+		return min(l.videos*daysPerYear, lookAtOnce) / 1e6 * l.value("house_seconds_per_million", "")
+	}},
+	{"minutes until one is found, after a year", "calculated, one `starter`", func(l load) float64 { return max(l.videos*daysPerYear/lookAtOnce, 1) }},
 	{"**in Temporal Cloud**", "", nil},
 	{"millions of actions a month", "`temporal_actions`", load.actions},
 	{"actions a second, busiest hour", "`temporal_actions`; 500 are always allowed", func(l load) float64 { return l.peak() * l.first("temporal_actions") }},
