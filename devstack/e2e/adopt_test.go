@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"net/url"
 	"os/exec"
@@ -282,7 +283,7 @@ func TestAdopt_after_a_lost_namespace(t *testing.T) {
 			t.Errorf("the open run of %s was not left alone", id)
 		}
 	}
-	p.await("the late ones are asked for again", func(ctx context.Context) error {
+	p.awaitFor(2*patience, "the late ones are asked for again", func(ctx context.Context) error {
 		var asked int
 		err := p.db.Admin.QueryRow(ctx, `select count(*) from pipeline.videos where asks = 2`).Scan(&asked)
 		if err == nil && asked != len(late) {
@@ -291,8 +292,9 @@ func TestAdopt_after_a_lost_namespace(t *testing.T) {
 		return err
 	})
 	// Each run has its plan, so each that was to ask at once has done so.
-	p.await("every run has begun", func(ctx context.Context) error {
-		for id := range ended {
+	begin := maps.Clone(ended) // those that are not known to have
+	p.awaitFor(2*patience, "every run has begun", func(ctx context.Context) error {
+		for id := range begin {
 			d, err := p.namespace.Client.DescribeWorkflowExecution(ctx, workflows.WorkflowID(id), "")
 			if err != nil {
 				return err
@@ -300,6 +302,7 @@ func TestAdopt_after_a_lost_namespace(t *testing.T) {
 			if d.GetPendingWorkflowTask() != nil || d.GetWorkflowExecutionInfo().GetHistoryLength() < 5 {
 				return fmt.Errorf("%s has %d events", id, d.GetWorkflowExecutionInfo().GetHistoryLength())
 			}
+			delete(begin, id)
 		}
 		return nil
 	})
@@ -331,26 +334,23 @@ func TestAdopt_killed(t *testing.T) {
 	p.checkOneRun(lost)
 }
 
-// TestAdopt_keeps_the_rate: so many a second, and no faster.
+// TestAdopt_keeps_the_rate: so many a second, and no faster. The server may get a start late, and never before its turn.
 func TestAdopt_keeps_the_rate(t *testing.T) {
 	t.Parallel()
 	p := newPipeline(t)
 	const n, rate = 61, 20
 	waiting := p.addWaiting(n, time.Hour)
+	began := time.Now()
 	p.tool("adopt", "--rate", strconv.Itoa(rate))
+	t.Logf("%d runs started in %s", n, time.Since(began))
 	var starts []time.Time
 	for _, runs := range p.checkOneRun(waiting) {
 		starts = append(starts, runs[0].GetStartTime().AsTime())
 	}
 	slices.SortFunc(starts, time.Time.Compare)
-	took := starts[n-1].Sub(starts[0])
-	t.Logf("%d runs started in %s, %.1f a second", n, took, float64(n-1)/took.Seconds())
-	if least := (n - 1) * time.Second / rate; took < least*9/10 {
-		t.Errorf("%d runs started in %s, want at least %s", n, took, least)
-	}
-	for i, at := range starts {
-		if i >= rate+5 && at.Sub(starts[i-rate-5]) < time.Second {
-			t.Errorf("%d runs started within %s", rate+5, at.Sub(starts[i-rate-5]))
+	for before, at := range starts {
+		if least := time.Duration(before) * time.Second / rate; at.Sub(began) < least {
+			t.Errorf("%d runs had started after %s, want that to take at least %s", before+1, at.Sub(began), least)
 		}
 	}
 }

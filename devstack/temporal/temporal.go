@@ -150,13 +150,12 @@ func (s *Server) build() (temporal.Server, error) {
 }
 
 // dynamicConfig is what the Temporal CLI's development server sets, as far as it is not the default of this version:
-// Nexus and update-with-start are. A search attribute that was just added is seen at once. In one namespace runs are soon
+// Nexus and update-with-start are; but it has search attributes cached, which reads them once for every run of a list. In one namespace runs are soon
 // told to continue as new, for the test of that.
 func dynamicConfig() dynamicconfig.StaticClient {
 	return dynamicconfig.StaticClient{
 		dynamicconfig.HistoryCacheHostLevelMaxSize.Key():                 8096,
 		dynamicconfig.FrontendMaxNamespaceVisibilityRPSPerInstance.Key(): 100,
-		dynamicconfig.ForceSearchAttributesCacheRefreshOnRead.Key():      true,
 		dynamicconfig.HistoryCountSuggestContinueAsNew.Key(): []dynamicconfig.ConstrainedValue{
 			{Constraints: dynamicconfig.Constraints{Namespace: "short-histories"}, Value: 40},
 			{Value: 4096},
