@@ -28,7 +28,7 @@ import (
 )
 
 // soon bounds what takes milliseconds: only a failure meets it.
-const soon = 20 * time.Second
+const soon = time.Minute
 
 // event is one server-sent event.
 type event struct{ name, id, data string }

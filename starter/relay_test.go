@@ -162,14 +162,18 @@ func (h hangingTemporal) ExecuteWorkflow(ctx context.Context, _ client.StartWork
 	return nil, ctx.Err()
 }
 
+// countingTemporal counts the starts that it was told of as done: one that was not heard of in time is made again.
 type countingTemporal struct {
 	client.Client
 	starts *atomic.Int64
 }
 
 func (c countingTemporal) ExecuteWorkflow(ctx context.Context, o client.StartWorkflowOptions, workflow any, args ...any) (client.WorkflowRun, error) {
-	c.starts.Add(1)
-	return c.Client.ExecuteWorkflow(ctx, o, workflow, args...)
+	run, err := c.Client.ExecuteWorkflow(ctx, o, workflow, args...)
+	if err == nil {
+		c.starts.Add(1)
+	}
+	return run, err
 }
 
 // TestRelayRepeats a start whose intent could not be forgotten: the run is the same one.

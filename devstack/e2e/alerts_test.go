@@ -20,6 +20,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 	"go.temporal.io/sdk/client"
 
 	"github.com/codeendelea/vidflow/devstack/api"
@@ -40,8 +41,7 @@ const quickWindows, quickLimits = 60, 12
 
 // unitTestedOnly are alerts that nothing here can raise: they have promtool's tests alone.
 var unitTestedOnly = []string{
-	"VidflowCommitsRefused", // the embedded broker takes commits or is away
-	"VidflowTasksWait",      // workers that are too few for ten minutes, and not gone
+	"VidflowTasksWait", // workers that are too few for ten minutes, and not gone
 }
 
 // troubleOfAny are panels of trouble with a server, which not every process has to meet while that is away.
@@ -67,9 +67,11 @@ func TestAlerts(t *testing.T) {
 	}
 	w := watchPipeline(t, rules)
 
+	t.Run("nothing is scraped", func(t *testing.T) { w.in(t).nothingScraped(rules) })
 	t.Run("nothing fires while all is well", w.quiet)
 	t.Run("the runbook's commands work", w.runbook)
 	t.Run("services that are silent or talk nonsense, a storage that fails, a topic that is away", w.inside)
+	t.Run("groups throw their members out", w.thrownOut)
 	t.Run("Temporal is away", w.temporalAway)
 	t.Run("processes are gone, a topic is made anew, results are gone or too large", w.processesGone)
 	t.Run("Postgres is away, or locked", w.postgresAway)
@@ -127,29 +129,36 @@ func watchPipeline(t *testing.T, rules oncall.Rules) *watched {
 	w.start(everyProcess...)
 	w.simulator = w.simulate(soon())
 
-	quick, err := rules.Quicker(quickWindows, quickLimits)
-	if err != nil {
-		t.Fatal(err)
-	}
-	listen := w.block.Addr(ports.TemporalUI) // of the test's own ports, where no UI listens
-	args, err := oncall.Arguments(t.TempDir(), listen, quick, []oncall.Target{
+	w.prometheus = w.prometheusAt(ports.TemporalUI, rules, []oncall.Target{
 		{Job: "vidflow-worker", Addr: w.block.Addr(ports.WorkerOps)},
 		{Job: "vidflow-starter", Addr: w.block.Addr(ports.StarterOps)},
 		{Job: "vidflow-kafkabridge", Addr: w.block.Addr(ports.BridgeOps)},
 	})
+	return w
+}
+
+// prometheusAt starts a Prometheus that scrapes the targets, at a port of the test's own where the server that it is for does
+// not listen.
+func (w *watched) prometheusAt(port ports.Service, rules oncall.Rules, targets []oncall.Target) oncall.Prometheus {
+	w.t.Helper()
+	quick, err := rules.Quicker(quickWindows, quickLimits)
 	if err != nil {
-		t.Fatal(err)
+		w.t.Fatal(err)
+	}
+	listen := w.block.Addr(port)
+	args, err := oncall.Arguments(w.t.TempDir(), listen, quick, targets)
+	if err != nil {
+		w.t.Fatal(err)
 	}
 	cmd := exec.Command("prometheus", args...)
 	out := w.console.Writer("prometheus", len(everyProcess)+1)
 	cmd.Stdout, cmd.Stderr = out, out
 	child, err := process.Start(cmd, process.Options{})
 	if err != nil {
-		t.Fatal(err)
+		w.t.Fatal(err)
 	}
-	t.Cleanup(func() { w.end("prometheus", child) })
-	w.prometheus = oncall.Prometheus{URL: "http://" + listen}
-	return w
+	w.t.Cleanup(func() { w.end("prometheus", child) })
+	return oncall.Prometheus{URL: "http://" + listen}
 }
 
 func (w *watched) in(t *testing.T) *watched {
@@ -251,6 +260,24 @@ func (w *watched) exist(where, expr string) {
 			}
 		}
 	}
+}
+
+// nothingScraped: a Prometheus that knows of no process calls somebody.
+func (w *watched) nothingScraped(rules oncall.Rules) {
+	blind := w.prometheusAt(ports.TemporalGRPC, rules, nil)
+	pages := []string{"VidflowCreationsNotStarted", "VidflowResultsNotApplied"}
+	w.await("both pages fire", func(ctx context.Context) error {
+		firing, err := blind.Firing(ctx)
+		if err == nil && len(firing) < len(pages) {
+			err = fmt.Errorf("there are %v", firing)
+		}
+		for _, labels := range firing {
+			if !slices.Contains(pages, labels["alertname"]) || labels["window"] != "none" {
+				w.t.Fatalf("%v fires", labels)
+			}
+		}
+		return err
+	})
 }
 
 func (w *watched) quiet(t *testing.T) {
@@ -415,6 +442,50 @@ func (w *watched) inside(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.awaitKept()
+}
+
+// thrownOut has the group forget its members again and again: until they have heard of it, the broker refuses what they commit.
+func (w *watched) thrownOut(t *testing.T) {
+	w = w.in(t)
+	id := w.create(time.Minute)
+	if _, err := w.places.API.Await(t.Context(), id, api.Video.Done); err != nil {
+		t.Fatal(err)
+	}
+	key, value := simulator.CompressionMessage(id, simulator.URL)
+	ctx, stop := context.WithCancel(t.Context())
+	defer stop()
+	var throwing sync.WaitGroup
+	throwing.Go(func() {
+		ticker := time.NewTicker(200 * time.Millisecond)
+		defer ticker.Stop()
+		for ctx.Err() == nil {
+			w.kafka.Produce(ctx, &kgo.Record{Topic: w.topics.compressed, Key: key, Value: value}, nil) // so that there is something to commit
+			w.throwOut(ctx, w.env.Value("KAFKA_COMPRESSION_GROUP"))
+			<-ticker.C
+		}
+	})
+	w.awaitFiring("VidflowCommitsRefused")
+	stop()
+	throwing.Wait()
+	w.awaitKept()
+}
+
+// throwOut has all members leave a group, without their knowing.
+func (w *watched) throwOut(ctx context.Context, group string) {
+	groups, err := kadm.NewClient(w.kafka).DescribeGroups(ctx, group)
+	if err != nil {
+		return // it is looked at again
+	}
+	leave := kmsg.NewPtrLeaveGroupRequest()
+	leave.Group = group
+	for _, member := range groups[group].Members {
+		one := kmsg.NewLeaveGroupRequestMember()
+		one.MemberID = member.MemberID
+		leave.Members = append(leave.Members, one)
+	}
+	if len(leave.Members) > 0 {
+		_, _ = leave.RequestWith(ctx, w.kafka)
+	}
 }
 
 func (w *watched) deleteTopic(topic string) {
