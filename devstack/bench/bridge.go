@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net/http"
 	"os"
@@ -48,7 +49,7 @@ var bridging = Measure{
 		defer b.close()
 		// No worker runs: a signal is written to its run's history, and that is all that becomes of it, on both sides. Half of
 		// the signals start a run; the other half go to the runs that the other side made in the round before.
-		runs := lab.N(4000)
+		runs := lab.N(1500)
 		earlier := "before the first"
 		if _, err := b.signal(ctx, earlier, "", runs); err != nil {
 			return err
@@ -70,8 +71,8 @@ var bridging = Measure{
 					return err
 				}
 				earlier = name
-				lab.Say("%s: the bridge signals %.0f a second for %.3f ms of work each, the floor %.0f for %.3f",
-					note, ours.rate, ours.work, floor.rate, floor.work)
+				lab.Say("%s: the bridge signals %.0f a second for %.3f ms of work each and %.3f of the server's, the floor %.0f for %.3f and %.3f",
+					note, ours.rate, ours.work, ours.server, floor.rate, floor.work, floor.server)
 				ratio.Rounds = append(ratio.Rounds, report.Round{Ours: ours.rate, Floor: floor.rate, Value: ours.rate / floor.rate})
 				cost.Rounds = append(cost.Rounds, report.Round{Ours: ours.work, Floor: floor.work, Value: ours.work})
 			}
@@ -116,6 +117,8 @@ func (b *results) close() {
 type pace struct {
 	rate float64 // signals a second
 	work float64 // milliseconds of the processor
+	// server is what each cost the Temporal server, in the same unit, without its database where that is another process.
+	server float64
 }
 
 // signal has the floor signal: each run of a name, and each that an earlier floor or bridge made; none when it is empty.
@@ -125,7 +128,12 @@ func (b *results) signal(ctx context.Context, name, earlier string, runs int) (p
 	if err != nil {
 		return pace{}, err
 	}
-	var work time.Duration
+	server := b.lab.Server(TemporalSrv)
+	served, err := server.CPU()
+	if err != nil {
+		return pace{}, err
+	}
+	var work, serving time.Duration
 	ticker := time.NewTicker(50 * time.Millisecond)
 	defer ticker.Stop()
 	for ended := false; !ended; {
@@ -133,7 +141,12 @@ func (b *results) signal(ctx context.Context, name, earlier string, runs int) (p
 		case <-floor.process.Done():
 			ended = true
 		case <-ticker.C:
-			work, _ = floor.CPU() // until it has ended
+			if now, err := floor.CPU(); err == nil { // else it has ended
+				work = now
+			}
+			if now, err := server.CPU(); err == nil {
+				serving = now
+			}
 		case <-ctx.Done():
 			return pace{}, ctx.Err()
 		}
@@ -150,7 +163,8 @@ func (b *results) signal(ctx context.Context, name, earlier string, runs int) (p
 	if err := json.Unmarshal(lines[len(lines)-1], &said); err != nil {
 		return pace{}, fmt.Errorf("the floor said %q: %w", content, err)
 	}
-	return pace{rate: said.Signals / said.Seconds, work: work.Seconds() * 1000 / said.Signals}, nil
+	each := func(d time.Duration) float64 { return d.Seconds() * 1000 / said.Signals }
+	return pace{rate: said.Signals / said.Seconds, work: each(work), server: each(serving - served)}, nil
 }
 
 // bridge has a bridge signal the same, from records that it finds when it starts: a transcript of that length for each run
@@ -166,6 +180,7 @@ func (b *results) bridge(ctx context.Context, name, earlier string, runs int, le
 	defer bridge.Stop(ctx)
 	var first, last sighting
 	err = watchSignals(ctx, bridge, 2*runs, func(s sighting) {
+		s.served, _ = b.lab.Server(TemporalSrv).CPU()
 		if s.signalled > 0 && first.signalled == 0 {
 			first = s
 		}
@@ -174,27 +189,43 @@ func (b *results) bridge(ctx context.Context, name, earlier string, runs int, le
 	if err != nil {
 		return pace{}, err
 	}
-	if last.signalled != 2*runs {
-		return pace{}, fmt.Errorf("the bridge has sent %d signals for %d records", last.signalled, 2*runs)
+	if err := counted(ctx, bridge, 2*runs); err != nil {
+		return pace{}, err
 	}
 	bridge.Stop(ctx)
 	if err := b.clear(ctx); err != nil {
 		return pace{}, err
 	}
 	signals := float64(last.signalled - first.signalled)
+	each := func(d time.Duration) float64 { return d.Seconds() * 1000 / signals }
 	return pace{
-		rate: signals / last.at.Sub(first.at).Seconds(), work: (last.work - first.work).Seconds() * 1000 / signals,
-	}, b.check(ctx, name, earlier, runs)
+		rate: signals / last.at.Sub(first.at).Seconds(), work: each(last.work - first.work), server: each(last.served - first.served),
+	}, b.check(ctx, map[string]int64{name: 3, earlier: 4}, runs)
 }
 
-// check looks whether runs have what was sent to them.
-func (b *results) check(ctx context.Context, name, earlier string, runs int) error {
+// counted checks that the bridge itself counts one signal for each record.
+func counted(ctx context.Context, bridge *Child, records int) error {
+	values, err := metrics(ctx, bridge)
+	if err != nil {
+		return err
+	}
+	signalled := 0
+	for series, value := range values {
+		if strings.HasPrefix(series, "vidflow_bridge_records_total{") && strings.Contains(series, `outcome="signalled"`) {
+			signalled += int(value)
+		}
+	}
+	if signalled != records {
+		return fmt.Errorf("the bridge has sent %d signals for %d records", signalled, records)
+	}
+	return nil
+}
+
+// check looks whether the runs of each name have so many events: of their start, of each signal, and of the task that waits.
+func (b *results) check(ctx context.Context, events map[string]int64, runs int) error {
 	for i := 0; i < runs; i += max(runs/20, 1) {
-		for of, want := range map[string]int64{name: 3, earlier: 4} {
-			if of == "" {
-				continue
-			}
-			id := workflows.WorkflowID(videoOf(of, i))
+		for name, want := range events {
+			id := workflows.WorkflowID(videoOf(name, i))
 			run, err := b.temporal.DescribeWorkflowExecution(ctx, id, "")
 			if err != nil {
 				return err
@@ -215,9 +246,6 @@ func (b *results) produce(ctx context.Context, name, earlier string, runs int, l
 	for i := range runs {
 		video := videoOf(name, i)
 		b.kafka.Produce(ctx, &kgo.Record{Topic: transcribed, Key: []byte(video), Value: transcript(i, video)}, promise)
-		if earlier == "" {
-			continue
-		}
 		key, value := simulator.CompressionMessage(videoOf(earlier, i), simulator.URLObject)
 		b.kafka.Produce(ctx, &kgo.Record{Topic: compressed, Key: key, Value: value}, promise)
 	}
@@ -272,34 +300,37 @@ func referenceBytes() int {
 type sighting struct {
 	at        time.Time
 	signalled int
-	work      time.Duration
+	work      time.Duration // of the bridge
+	served    time.Duration // the same of the Temporal server
 }
 
-// watchSignals looks at a bridge until it is done with so many records.
-func watchSignals(ctx context.Context, bridge *Child, records int, saw func(sighting)) error {
-	ticker := time.NewTicker(100 * time.Millisecond)
+// watchSignals looks at a bridge until it has sent so many signals. It counts the lines of its log: to ask the bridge itself
+// that often would be work that nobody else gives it.
+func watchSignals(ctx context.Context, bridge *Child, signals int, saw func(sighting)) error {
+	log, err := os.Open(bridge.Log)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = log.Close() }()
+	ticker := time.NewTicker(20 * time.Millisecond)
 	defer ticker.Stop()
-	const done, outcome = "vidflow_bridge_records_total{", `outcome="signalled"`
+	var now sighting
+	var cut []byte // the beginning of a line that was not all there
 	for {
-		now := sighting{at: time.Now()}
-		total := 0
-		values, err := metrics(ctx, bridge)
+		more, err := io.ReadAll(log)
 		if err != nil {
 			return err
 		}
-		for series, value := range values {
-			if strings.HasPrefix(series, done) {
-				total += int(value)
-				if strings.Contains(series, outcome) {
-					now.signalled += int(value)
-				}
-			}
-		}
+		more = append(cut, more...)
+		end := bytes.LastIndexByte(more, '\n') + 1
+		now.signalled += bytes.Count(more[:end], []byte(`"msg":"workflow signalled"`))
+		cut = bytes.Clone(more[end:])
+		now.at = time.Now()
 		if now.work, err = bridge.CPU(); err != nil {
 			return err
 		}
 		saw(now)
-		if total >= records {
+		if now.signalled >= signals {
 			return nil
 		}
 		select {

@@ -13,6 +13,7 @@ func Measures() []Measure {
 		decoding,
 		decodingAllocs,
 		bridging,
+		backlogged,
 		latencies,
 		stepAllocs,
 	}
