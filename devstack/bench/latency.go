@@ -38,8 +38,9 @@ var latencies = Measure{
 const (
 	// usualRate of results, a tenth of full load, where full load was not measured in the same report.
 	usualRate = 12.0
-	// latencyVideos of each round, each with two results.
+	// latencyVideos of each round, each with two results; fewer where that takes longer than latencyTime.
 	latencyVideos = 100
+	latencyTime   = 20 // seconds
 	recordingURL  = "https://cdn.example.com/raw/graphs-1.mp4"
 	// appliedWithin is how long a result is waited for.
 	appliedWithin = 30 * time.Second
@@ -58,7 +59,7 @@ func measureLatency(ctx context.Context, lab *Lab, out *report.Report) error {
 	defer r.close(ctx)
 
 	rate := tenthOfFullLoad(lab, out)
-	videos := max(lab.N(latencyVideos), 10)
+	videos := max(min(lab.N(latencyVideos), int(latencyTime*rate/2)), 10)
 	goal := &report.Goal{Op: report.AtMost, Value: 1.3}
 	kinds := []contract.Track{contract.CompressionTrack, contract.TranscriptionTrack}
 	names := map[contract.Track]string{contract.CompressionTrack: "compressions", contract.TranscriptionTrack: "transcripts of 10 min"}
