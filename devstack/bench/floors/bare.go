@@ -85,7 +85,11 @@ func (c *bareCmd) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	err = json.NewEncoder(os.Stdout).Encode(map[string]float64{"seconds": took.Seconds()})
+	events, err := c.events(ctx, temporal)
+	if err != nil {
+		return err
+	}
+	err = json.NewEncoder(os.Stdout).Encode(map[string]float64{"seconds": took.Seconds(), "events": events})
 	<-ctx.Done() // until what it cost has been looked at
 	return err
 }
@@ -140,6 +144,22 @@ func (c *bareCmd) batch(ctx context.Context, temporal client.Client, b *bare, pr
 	}
 	took := time.Since(began)
 	return took, checkCompleted(ctx, temporal, prefix, n)
+}
+
+// events is how many a run has, on average of some: three for each workflow task, and four more.
+func (c *bareCmd) events(ctx context.Context, temporal client.Client) (float64, error) {
+	const most = 50
+	var sum int64
+	some := min(c.Runs, most)
+	for i := range some {
+		id := fmt.Sprint(c.Prefix, 1+i*c.Runs/some)
+		run, err := temporal.DescribeWorkflowExecution(ctx, id, "")
+		if err != nil {
+			return 0, err
+		}
+		sum += run.GetWorkflowExecutionInfo().GetHistoryLength()
+	}
+	return float64(sum) / float64(some), nil
 }
 
 // checkCompleted waits until the list of runs, which is a moment behind, has n completed ones.
