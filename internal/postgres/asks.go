@@ -16,15 +16,19 @@ func (s *Store) PrepareAsk(ctx context.Context, id contract.VideoID, n int, requ
 	ctx, cancel := s.bound(ctx)
 	defer cancel()
 	var stored []byte
+	var c Change
 	err := s.pool.QueryRow(ctx, `
 		update pipeline.videos p
 		set prepared_ask = $2::int,
 			prepared_request = case when p.prepared_ask = $2::int then p.prepared_request else $3::bytea end
 		where p.video_id = $1::uuid and p.deleted_at is null and p.transcription_state = 'waiting' and p.asks = $2::int - 1
 			and exists (select from public.videos v where v.id = p.video_id)
-		returning p.prepared_request`, string(id), n, request).Scan(&stored)
+		returning p.prepared_request, `+changeColumns, string(id), n, request).Scan(append([]any{&stored}, c.dest()...)...)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return nil, ErrStale
+	}
+	if err == nil {
+		s.announcer.announce(c)
 	}
 	return stored, wrap(err, "prepare ask %d of video %s", n, id)
 }

@@ -48,6 +48,55 @@ func (s *Store) CreateVideo(ctx context.Context, n NewVideo) (Created, error) {
 	if !isUUID(n.Video.CourseID) {
 		return Created{}, ErrNoCourse
 	}
+	c, err := s.createNew(ctx, n)
+	if hasClass(err, classIntegrity) {
+		c, err = s.createOrRepeat(ctx, n)
+	}
+	switch {
+	case err == nil:
+		if !c.Replayed {
+			s.announcer.announce(Change{VideoID: c.VideoID, Revision: c.Pipeline.Revision, CourseID: c.Pipeline.CourseID})
+		}
+		return c, nil
+	case errors.Is(err, ErrKeyReused):
+		return Created{}, ErrKeyReused
+	case hasCode(err, codeForeignKey):
+		return Created{}, ErrNoCourse
+	}
+	return Created{}, wrap(err, "create video %s", n.Video.ID)
+}
+
+// createNew is for a video and a key that are not there yet, which is nearly always so: one transaction in one round trip.
+// Where one of them is there it violates a constraint and does nothing.
+func (s *Store) createNew(ctx context.Context, n NewVideo) (Created, error) {
+	var b pgx.Batch
+	if n.IdempotencyKey != "" {
+		b.Queue(insertKey, n.UserID, n.IdempotencyKey, n.BodyHash, string(n.Video.ID))
+	}
+	var now time.Time
+	b.Queue(insertPipeline+` returning created_at`, string(n.Video.ID), n.Video.CourseID, n.UserID).
+		QueryRow(func(row pgx.Row) error { return row.Scan(&now) })
+	b.Queue(insertVideoRow, videoArgs(n.Video)...)
+	b.Queue(insertRun, runArgs(ctx, n)...)
+	if err := s.pool.SendBatch(ctx, &b).Close(); err != nil {
+		return Created{}, err
+	}
+	now = now.UTC()
+	video := n.Video
+	if video.CreatedAt.IsZero() {
+		video.CreatedAt = now
+	}
+	video.CreatedAt = video.CreatedAt.UTC().Truncate(time.Microsecond) // as it is kept
+	return Created{VideoID: video.ID, Loaded: Loaded{Video: &video, Pipeline: &contract.Pipeline{
+		VideoID: video.ID, CourseID: video.CourseID, UserID: n.UserID,
+		Transcription: contract.Transcription{State: contract.Waiting},
+		Compression:   contract.Compression{State: contract.Waiting, Since: now},
+		Revision:      1, CreatedAt: now, UpdatedAt: now,
+	}}}, nil
+}
+
+// createOrRepeat finds out what is there, and does the rest.
+func (s *Store) createOrRepeat(ctx context.Context, n NewVideo) (Created, error) {
 	c := Created{VideoID: n.Video.ID}
 	err := pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
 		if n.IdempotencyKey != "" {
@@ -70,22 +119,43 @@ func (s *Store) CreateVideo(ctx context.Context, n NewVideo) (Created, error) {
 		c.Loaded, err = scanLoaded(tx.QueryRow(ctx, selectVideo, string(c.VideoID)))
 		return err
 	})
-	switch {
-	case err == nil:
-		return c, nil
-	case errors.Is(err, ErrKeyReused):
-		return Created{}, ErrKeyReused
-	case hasCode(err, codeForeignKey):
-		return Created{}, ErrNoCourse
+	return c, err
+}
+
+const (
+	insertKey = `
+		insert into pipeline.idempotency_keys as k (user_id, key, body_hash, video_id) values ($1, $2, $3, $4)`
+
+	insertPipeline = `
+		insert into pipeline.videos (video_id, course_id, user_id, transcription_state, compression_state)
+		values ($1, $2, nullif($3::text, ''), 'waiting', 'waiting')`
+
+	// VALUES, and not SELECT, lets the server give $10 the column's own type, text or enum.
+	insertVideoRow = `
+		insert into public.videos (id, course_id, title, description, thumbnail_url, camera_video_url, snapshot_url, event_url,
+			transcript_url, level, ispublic, created_at)
+		values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, coalesce($12::timestamptz, now()))`
+
+	insertRun = `
+		insert into pipeline.intents (video_id, kind, next_at, traceparent)
+		values ($1, 'run', now() + make_interval(secs => $2::float8), nullif($3::text, ''))`
+)
+
+func videoArgs(v contract.Video) []any {
+	return []any{
+		string(v.ID), v.CourseID, v.Title, v.Description, v.ThumbnailURL, v.CameraVideoURL, v.SnapshotURL, v.EventURL,
+		v.TranscriptURL, string(v.Level), v.IsPublic, timeOrNull(v.CreatedAt),
 	}
-	return Created{}, wrap(err, "create video %s", n.Video.ID)
+}
+
+func runArgs(ctx context.Context, n NewVideo) []any {
+	return []any{string(n.Video.ID), n.RunAfter.Seconds(), tracing.Traceparent(ctx)}
 }
 
 // takeKey remembers the key for this video, or answers with the video that has it. Who comes second with the same key
 // waits for the first one's transaction.
 func takeKey(ctx context.Context, tx pgx.Tx, n NewVideo) (contract.VideoID, error) {
-	_, err := tx.Exec(ctx, `
-		insert into pipeline.idempotency_keys as k (user_id, key, body_hash, video_id) values ($1, $2, $3, $4)
+	_, err := tx.Exec(ctx, insertKey+`
 		on conflict (user_id, key) do update
 			set body_hash = excluded.body_hash, video_id = excluded.video_id, created_at = now()
 			where k.created_at < now() - make_interval(secs => $5::float8)`,
@@ -108,31 +178,13 @@ func takeKey(ctx context.Context, tx pgx.Tx, n NewVideo) (contract.VideoID, erro
 
 // insertVideo reports whether it did: not when the id was there before, alive or deleted.
 func insertVideo(ctx context.Context, tx pgx.Tx, n NewVideo) (bool, error) {
-	v := n.Video
-	tag, err := tx.Exec(ctx, `
-		insert into pipeline.videos (video_id, course_id, user_id, transcription_state, compression_state)
-		values ($1, $2, nullif($3::text, ''), 'waiting', 'waiting')
-		on conflict (video_id) do nothing`, string(v.ID), v.CourseID, n.UserID)
+	tag, err := tx.Exec(ctx, insertPipeline+` on conflict (video_id) do nothing`, string(n.Video.ID), n.Video.CourseID, n.UserID)
 	if err != nil || tag.RowsAffected() == 0 {
 		return false, err
 	}
-	var created any
-	if !v.CreatedAt.IsZero() {
-		created = v.CreatedAt
-	}
-	// VALUES, and not SELECT, lets the server give $10 the column's own type, text or enum.
-	_, err = tx.Exec(ctx, `
-		insert into public.videos (id, course_id, title, description, thumbnail_url, camera_video_url, snapshot_url, event_url,
-			transcript_url, level, ispublic, created_at)
-		values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, coalesce($12::timestamptz, now()))`,
-		string(v.ID), v.CourseID, v.Title, v.Description, v.ThumbnailURL, v.CameraVideoURL, v.SnapshotURL, v.EventURL,
-		v.TranscriptURL, string(v.Level), v.IsPublic, created)
-	if err != nil {
+	if _, err := tx.Exec(ctx, insertVideoRow, videoArgs(n.Video)...); err != nil {
 		return false, err
 	}
-	_, err = tx.Exec(ctx, `
-		insert into pipeline.intents (video_id, kind, next_at, traceparent)
-		values ($1, 'run', now() + make_interval(secs => $2::float8), nullif($3::text, ''))`,
-		string(v.ID), n.RunAfter.Seconds(), tracing.Traceparent(ctx))
+	_, err = tx.Exec(ctx, insertRun, runArgs(ctx, n)...)
 	return err == nil, err
 }

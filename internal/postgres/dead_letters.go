@@ -79,15 +79,45 @@ func (s *Store) RecordDeadLetters(ctx context.Context, letters []DeadLetter, red
 	videos := strings.Join(slices.Sorted(maps.Keys(ids)), ",")
 	ctx, cancel := s.bound(ctx)
 	defer cancel()
+	var changes []Change
+	collect := func(rows pgx.Rows) error {
+		more, err := collectChanges(rows)
+		changes = append(changes, more...)
+		return err
+	}
 	err = pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
 		var b pgx.Batch
-		b.Queue(trackVideos, videos)
+		b.Queue(trackVideos, videos).Query(collect)
 		b.Queue(lockVideos, videos)
-		b.Queue(insertLetters, died)
-		b.Queue(markRedriven, sent)
+		b.Queue(insertLetters, died).Query(collect)
+		b.Queue(markRedriven, sent).Query(collect)
 		return tx.SendBatch(ctx, &b).Close()
 	})
-	return wrap(err, "record dead letters")
+	if err != nil {
+		return wrap(err, "record dead letters")
+	}
+	s.announcer.announce(changes...)
+	return nil
+}
+
+func (s *Store) sweepLetters(ctx context.Context, limit int) (swept int, err error) {
+	rows, err := s.pool.Query(ctx, sweepLetters, limit, DeadLetterLifetime.Seconds())
+	if err != nil {
+		return 0, err
+	}
+	var changes []Change
+	var id, course *string
+	var revision *int64
+	if _, err := pgx.ForEachRow(rows, []any{&swept, &id, &revision, &course}, func() error {
+		if id != nil {
+			changes = append(changes, Change{VideoID: contract.VideoID(*id), Revision: *revision, CourseID: *course})
+		}
+		return nil
+	}); err != nil {
+		return 0, err
+	}
+	s.announcer.announce(changes...)
+	return swept, nil
 }
 
 // originJSON names the columns of the origin in the two lists below.
@@ -173,10 +203,11 @@ func encodeRedriven(redriven []Redriven, videos map[string]bool) (string, error)
 
 const (
 	trackVideos = `
-		insert into pipeline.videos (video_id, course_id, transcription_state, compression_state)
+		insert into pipeline.videos as p (video_id, course_id, transcription_state, compression_state)
 		select v.id, v.course_id, 'untracked', 'untracked' from public.videos v
 		where v.id = any(string_to_array($1::text, ',')::uuid[]) order by v.id
-		on conflict (video_id) do nothing`
+		on conflict (video_id) do nothing
+		returning ` + changeColumns
 
 	lockVideos = `
 		select from pipeline.videos where video_id = any(string_to_array($1::text, ',')::uuid[]) order by video_id for update`
@@ -218,15 +249,18 @@ const (
 		), locked as (
 			select video_id from pipeline.videos where video_id in (select video_id from old) order by video_id for update
 		), raised as (
-			update pipeline.videos set revision = revision + 1
+			update pipeline.videos p set revision = revision + 1
 			where video_id in (select video_id from locked) and deleted_at is null
+			returning p.*
 		)
-		select count(*) from swept`
+		select (select count(*) from swept), ` + changeColumns + `
+		from (select) one left join raised p on true`
 
 	// raiseRevision has the trigger raise it: once, whatever this says.
 	raiseRevision = `
-		update pipeline.videos v set revision = v.revision + 1
-		from (select distinct video_id from changed) c where v.video_id = c.video_id and v.deleted_at is null`
+		update pipeline.videos p set revision = p.revision + 1
+		from (select distinct video_id from changed) c where p.video_id = c.video_id and p.deleted_at is null
+		returning ` + changeColumns
 )
 
 // joinLetters adds to videos v and pipelines p, which may be absent, what letterColumns are about.

@@ -22,12 +22,16 @@ func (s *Store) DeleteVideo(ctx context.Context, id contract.VideoID, cleanupAft
 	if err := s.unfiltered(ctx); err != nil { // it would leave a tombstone and the row
 		return false, wrap(err, "delete video %s", id)
 	}
+	var change *Change
 	err = pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
 		var b pgx.Batch
 		b.Queue(trackVideo, string(id))
 		b.Queue(lockPipeline, string(id))
 		b.Queue(`delete from public.videos where id = $1`, string(id))
-		b.Queue(buryVideo, string(id), cleanupAfter.Seconds(), tracing.Traceparent(ctx)).QueryRow(func(row pgx.Row) error { return row.Scan(&deleted) })
+		b.Queue(buryVideo, string(id), cleanupAfter.Seconds(), tracing.Traceparent(ctx)).Query(func(rows pgx.Rows) (err error) {
+			change, err = scanBuried(rows)
+			return err
+		})
 		var known bool
 		b.Queue(`select exists (select from pipeline.videos where video_id = $1)`, string(id)).
 			QueryRow(func(row pgx.Row) error { return row.Scan(&known) })
@@ -39,15 +43,19 @@ func (s *Store) DeleteVideo(ctx context.Context, id contract.VideoID, cleanupAft
 		}
 		return nil
 	})
-	return deleted, wrap(err, "delete video %s", id)
+	if err != nil || change == nil {
+		return false, wrap(err, "delete video %s", id)
+	}
+	s.announcer.announce(*change)
+	return true, nil
 }
 
-// buryVideo turns the row into a tombstone, once.
+// buryVideo turns the row into a tombstone, once. Its row is there when it did.
 const buryVideo = `
 	with tombstone as (
-		update pipeline.videos set deleted_at = clock_timestamp(), prepared_ask = null, prepared_request = null
+		update pipeline.videos p set deleted_at = clock_timestamp(), prepared_ask = null, prepared_request = null
 		where video_id = $1::uuid and deleted_at is null
-		returning video_id
+		returning p.*
 	), run as (
 		delete from pipeline.intents i using tombstone t where i.video_id = t.video_id and i.kind = 'run'
 	), cleanup as (
@@ -55,7 +63,16 @@ const buryVideo = `
 		select video_id, 'cleanup', clock_timestamp() + make_interval(secs => $2::float8), nullif($3::text, '') from tombstone
 		on conflict (video_id, kind) do nothing
 	)
-	select exists (select from tombstone)`
+	select ` + changeColumns + ` from tombstone p`
+
+// scanBuried is nil when there was nothing to bury.
+func scanBuried(rows pgx.Rows) (*Change, error) {
+	changes, err := collectChanges(rows)
+	if err != nil || len(changes) == 0 {
+		return nil, err
+	}
+	return &changes[0], nil
+}
 
 // FindVanished looks for videos that are known here and whose row went without a word (the old server, a deleted
 // course), and gives them a tombstone and the intent to clean up. It looks at no more than limit videos, in the order
@@ -127,6 +144,14 @@ func (s *Store) buryVanished(ctx context.Context, id contract.VideoID) (buried b
 	defer cancel()
 	var b pgx.Batch
 	b.Queue(lockPipeline, string(id))
-	b.Queue(buryVideo, string(id), 0.0, "").QueryRow(func(row pgx.Row) error { return row.Scan(&buried) })
-	return buried, s.pool.SendBatch(ctx, &b).Close()
+	var change *Change
+	b.Queue(buryVideo, string(id), 0.0, "").Query(func(rows pgx.Rows) (err error) {
+		change, err = scanBuried(rows)
+		return err
+	})
+	if err := s.pool.SendBatch(ctx, &b).Close(); err != nil || change == nil {
+		return false, err
+	}
+	s.announcer.announce(*change)
+	return true, nil
 }

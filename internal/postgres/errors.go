@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/jackc/pgx/v5/pgconn"
 )
@@ -108,6 +109,15 @@ const (
 	mendRole   = "run the SQL that `vidflow migrate --print-role-sql` prints, as the owner of the tables"
 	mendSchema = "run `vidflow migrate`"
 )
+
+// classIntegrity is that of all SQLSTATEs of constraints that were violated.
+const classIntegrity = "23"
+
+// hasClass reports whether the database answered with a SQLSTATE of the class.
+func hasClass(err error, class string) bool {
+	var pg *pgconn.PgError
+	return errors.As(err, &pg) && strings.HasPrefix(pg.Code, class)
+}
 
 // hasCode reports whether the database answered with one of the SQLSTATEs.
 func hasCode(err error, codes ...string) bool {

@@ -98,8 +98,7 @@ func (s *Store) Sweep(ctx context.Context, limit int) (removed int, err error) {
 	if err != nil {
 		return 0, wrap(err, "sweep idempotency keys")
 	}
-	var letters int
-	err = s.pool.QueryRow(ctx, sweepLetters, limit, DeadLetterLifetime.Seconds()).Scan(&letters)
+	letters, err := s.sweepLetters(ctx, limit)
 	if err != nil {
 		return 0, wrap(err, "sweep dead letters")
 	}

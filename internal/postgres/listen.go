@@ -22,7 +22,7 @@ type Change struct {
 	CourseID string
 }
 
-// Channels of the database: the trigger's, and one to find out whether anything is heard at all.
+// Channels of the database: of changes, and one to find out whether anything is heard at all.
 const (
 	changesChannel = "vidflow_videos"
 	helloChannel   = "vidflow_hello"
@@ -55,8 +55,9 @@ func (s *Store) Notifications(url string) (*Notifications, error) {
 	return &Notifications{cfg: cfg, store: s}, nil
 }
 
-// Listen hands on every change that is committed after it called started, in the order of the commits, until ctx ends or
-// the connection is lost; it always returns an error. Neither function may block. It is a *SetupError when nothing can be
+// Listen hands on every change that is announced after it called started, until ctx ends or the connection is lost; it
+// always returns an error. Of a process that was killed the last changes may be missing, and changes of several processes
+// may come in another order than that of their commits. Neither function may block. It is a *SetupError when nothing can be
 // heard at this URL.
 func (n *Notifications) Listen(ctx context.Context, started func(), changed func(Change)) error {
 	conn, err := pgx.ConnectConfig(ctx, n.cfg)
@@ -131,7 +132,7 @@ func (n *Notifications) begin(ctx context.Context, conn *pgx.Conn, changed func(
 	}
 }
 
-// parseChange reads what pipeline.announce wrote.
+// parseChange reads what payload wrote.
 func parseChange(channel, payload string) (Change, bool) {
 	if channel != changesChannel {
 		return Change{}, false
@@ -158,16 +159,12 @@ func (s *Store) Changes(ctx context.Context, since time.Time, videos []contract.
 	b.Queue(`select clock_timestamp()`).QueryRow(func(row pgx.Row) error { return row.Scan(&now) })
 	if !since.IsZero() {
 		b.Queue(`
-			select video_id::text, revision, coalesce(course_id::text, '') from pipeline.videos
+			select `+changeColumns+` from pipeline.videos p
 			where updated_at > $1::timestamptz
 				and (video_id = any(string_to_array($2::text, ',')::uuid[]) or course_id = any(string_to_array($3::text, ',')::uuid[]))`,
 			since.Add(-lateCommit), joined(videos), strings.Join(courses, ",")).
-			Query(func(rows pgx.Rows) error {
-				var c Change
-				_, err := pgx.ForEachRow(rows, []any{&c.VideoID, &c.Revision, &c.CourseID}, func() error {
-					changes = append(changes, c)
-					return nil
-				})
+			Query(func(rows pgx.Rows) (err error) {
+				changes, err = collectChanges(rows)
 				return err
 			})
 	}

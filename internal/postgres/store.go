@@ -21,8 +21,9 @@ import (
 
 // Store runs all queries. It is safe for concurrent use.
 type Store struct {
-	pool    *pgxpool.Pool
-	timeout time.Duration
+	pool      *pgxpool.Pool
+	timeout   time.Duration
+	announcer *announcer
 }
 
 // Option changes how a Store connects.
@@ -102,11 +103,14 @@ func Open(ctx context.Context, url string, opts ...Option) (*Store, error) {
 			return nil, wrap(err, "measure the connections to the database")
 		}
 	}
-	return &Store{pool: pool, timeout: o.timeout}, nil
+	return &Store{pool: pool, timeout: o.timeout, announcer: newAnnouncer(pool)}, nil
 }
 
-// Close waits for the calls that run and closes all connections.
-func (s *Store) Close() { s.pool.Close() }
+// Close waits for the calls that run, announces what they changed, and closes all connections.
+func (s *Store) Close() {
+	s.announcer.close()
+	s.pool.Close()
+}
 
 // Ping asks the server for a sign of life; for readiness, where Check would be too much.
 func (s *Store) Ping(ctx context.Context) error {
@@ -173,7 +177,24 @@ func (s *Store) change(ctx context.Context, id contract.VideoID, sql string, arg
 	if err := s.pool.SendBatch(ctx, &b).Close(); err != nil {
 		return false, nil, err
 	}
+	if changed && p != nil {
+		s.announcer.announce(Change{VideoID: id, Revision: p.Revision, CourseID: p.CourseID})
+	}
 	return changed, p, nil
+}
+
+// announced runs a statement that returns changeColumns of what it changed.
+func (s *Store) announced(ctx context.Context, sql string, args ...any) error {
+	rows, err := s.pool.Query(ctx, sql, args...)
+	if err != nil {
+		return err
+	}
+	changes, err := collectChanges(rows)
+	if err != nil {
+		return err
+	}
+	s.announcer.announce(changes...)
+	return nil
 }
 
 const lockPipeline = `select from pipeline.videos where video_id = $1 for update`

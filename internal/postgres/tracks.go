@@ -41,18 +41,20 @@ func (s *Store) GiveUp(
 // is there, leaves a track alone that is done, and does nothing for a video that is deleted or unknown.
 func (s *Store) RecordError(ctx context.Context, id contract.VideoID, track contract.Track, message string) error {
 	sql := `
-		update pipeline.videos set transcription_error = $2::text, transcription_error_at = clock_timestamp()
+		update pipeline.videos p set transcription_error = $2::text, transcription_error_at = clock_timestamp()
 		where video_id = $1::uuid and deleted_at is null and transcription_state <> 'done'
-			and transcription_error is distinct from $2::text`
+			and transcription_error is distinct from $2::text
+		returning ` + changeColumns
 	if track == contract.CompressionTrack {
 		sql = `
-			update pipeline.videos set compression_error = $2::text, compression_error_at = clock_timestamp()
+			update pipeline.videos p set compression_error = $2::text, compression_error_at = clock_timestamp()
 			where video_id = $1::uuid and deleted_at is null and compression_state <> 'done'
-				and compression_error is distinct from $2::text`
+				and compression_error is distinct from $2::text
+			returning ` + changeColumns
 	}
 	ctx, cancel := s.bound(ctx)
 	defer cancel()
-	_, err := s.pool.Exec(ctx, sql, string(id), sentence(message))
+	err := s.announced(ctx, sql, string(id), sentence(message))
 	return wrap(err, "record an error of video %s", id)
 }
 

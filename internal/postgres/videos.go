@@ -118,14 +118,14 @@ func scanLoaded(row pgx.Row) (Loaded, error) {
 func (s *Store) track(ctx context.Context, id contract.VideoID) error {
 	ctx, cancel := s.bound(ctx)
 	defer cancel()
-	_, err := s.pool.Exec(ctx, trackVideo, string(id))
-	return err
+	return s.announced(ctx, trackVideo, string(id))
 }
 
 const trackVideo = `
-	insert into pipeline.videos (video_id, course_id, transcription_state, compression_state)
+	insert into pipeline.videos as p (video_id, course_id, transcription_state, compression_state)
 	select v.id, v.course_id, 'untracked', 'untracked' from public.videos v where v.id = $1
-	on conflict (video_id) do nothing`
+	on conflict (video_id) do nothing
+	returning ` + changeColumns
 
 // Cursor is a place in the list of a course's videos: after the video with this time and id.
 type Cursor struct {
