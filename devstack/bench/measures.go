@@ -5,6 +5,7 @@ func Measures() []Measure {
 	return []Measure{
 		pipeline,
 		pipelineCurve,
+		creates,
 		sizes,
 		histories,
 		waiting,
