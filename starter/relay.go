@@ -48,8 +48,6 @@ type IntentStore interface {
 	IntentDone(ctx context.Context, id contract.VideoID, kind postgres.IntentKind) error
 	// IntentFailed makes an intent due again after a pause.
 	IntentFailed(ctx context.Context, id contract.VideoID, kind postgres.IntentKind, after time.Duration, reason string) error
-	// Video is asked for what a run shows of its video.
-	Video(ctx context.Context, id contract.VideoID) (postgres.Loaded, error)
 	// ClaimsUntil is for how long the last claim of the video still stands; 0 when none does.
 	ClaimsUntil(ctx context.Context, id contract.VideoID) (time.Duration, error)
 	// FindVanished makes intents to clean up for videos whose row is gone, a page of the videos at a time.
@@ -237,17 +235,13 @@ func (r *Relay) putOff(ctx context.Context, in postgres.Intent, cause error) tim
 	return time.Now().Add(pause)
 }
 
-// start starts the video's run; one that is open already, whoever started it, will do. A video that is gone by now
-// needs none.
+// start starts the video's run; one that is open already, whoever started it, will do. A video that was gone needs none,
+// and the run of one that goes meanwhile finds so out.
 func (r *Relay) start(ctx context.Context, in postgres.Intent) error {
-	v, err := r.store.Video(ctx, in.VideoID)
-	if err != nil {
-		return fmt.Errorf("read the video: %w", err)
-	}
-	if v.Gone() {
+	if in.Video == nil {
 		return nil
 	}
-	run, err := r.temporal.ExecuteWorkflow(ctx, startOptions(*v.Video), workflows.VideoWorkflow,
+	run, err := r.temporal.ExecuteWorkflow(ctx, startOptions(*in.Video), workflows.VideoWorkflow,
 		workflows.VideoInput{VideoID: in.VideoID.String()})
 	if err != nil {
 		return fmt.Errorf("start workflow: %w", err)

@@ -23,6 +23,7 @@ type Store interface {
 	EventStore
 	UserRole(ctx context.Context, userID string) (string, error)
 	Course(ctx context.Context, courseID string) (postgres.Course, error)
+	Video(ctx context.Context, id contract.VideoID) (postgres.Loaded, error)
 	Owner(ctx context.Context, id contract.VideoID) (postgres.Course, error)
 	Transcript(ctx context.Context, id contract.VideoID) (postgres.StoredTranscript, error)
 	CreateVideo(ctx context.Context, n postgres.NewVideo) (postgres.Created, error)

@@ -22,12 +22,16 @@ func TestIntents(t *testing.T) {
 		return must(db.Store.DueIntents(t.Context(), limit, lease))(t)
 	}
 	ignore := cmpopts.IgnoreFields(postgres.Intent{}, "CreatedAt")
+	shown := func(id contract.VideoID) *contract.Video {
+		v := load(t, db, id).Video
+		return &contract.Video{ID: id, Title: v.Title, CameraVideoURL: v.CameraVideoURL, CreatedAt: v.CreatedAt}
+	}
 
 	id := created(t, db)
 	put := newVideo(t, db)
 	put.RunAfter = time.Hour
 	must(db.Store.CreateVideo(t.Context(), put))(t)
-	want := []postgres.Intent{{VideoID: id, Kind: postgres.IntentRun, Attempts: 1}}
+	want := []postgres.Intent{{VideoID: id, Kind: postgres.IntentRun, Attempts: 1, Video: shown(id)}}
 	if diff := cmp.Diff(want, due(10, time.Minute), ignore); diff != "" {
 		t.Errorf("due at first (-want +got):\n%s", diff)
 	}

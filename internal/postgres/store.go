@@ -21,9 +21,10 @@ import (
 
 // Store runs all queries. It is safe for concurrent use.
 type Store struct {
-	pool      *pgxpool.Pool
-	timeout   time.Duration
-	announcer *announcer
+	pool       *pgxpool.Pool
+	timeout    time.Duration
+	announcer  *announcer
+	forgetting forgetters
 }
 
 // Option changes how a Store connects.
@@ -108,6 +109,7 @@ func Open(ctx context.Context, url string, opts ...Option) (*Store, error) {
 
 // Close waits for the calls that run, announces what they changed, and closes all connections.
 func (s *Store) Close() {
+	s.forgetting.running.Wait()
 	s.announcer.close()
 	s.pool.Close()
 }
