@@ -20,6 +20,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/codeendelea/vidflow/devstack/bench/report"
+	"github.com/codeendelea/vidflow/devstack/envfile"
 	"github.com/codeendelea/vidflow/devstack/ports"
 	"github.com/codeendelea/vidflow/devstack/seed"
 )
@@ -32,9 +33,9 @@ var creates = Measure{
 }
 
 const (
-	// createAtOnce is how many callers there are, and connections that the floor has.
-	createAtOnce = 32
-	createWarmup = 500 * time.Millisecond
+	// createAtOnce is how many callers there are, createConnections how many connections starter and the floor have.
+	createAtOnce, createConnections = 32, 16
+	createWarmup                    = 500 * time.Millisecond
 )
 
 func measureCreates(ctx context.Context, lab *Lab, out *report.Report) error {
@@ -46,7 +47,9 @@ func measureCreates(ctx context.Context, lab *Lab, out *report.Report) error {
 	api := report.Row{Key: "create_api_throughput_ratio", Note: "the same while Temporal is away"}
 	cpu := report.Row{Key: "create_api_cpu_ms", Unit: "ms", Note: "CPU of starter for a POST, over that of the floor's process for a transaction"}
 
-	starter, err := lab.Start(ctx, Starter)
+	starter, err := lab.Start(ctx, Starter, envfile.Var{
+		Name: "DATABASE_URL", Value: fmt.Sprintf("%s&pool_max_conns=%d", lab.Env.Value("DATABASE_URL"), createConnections),
+	}, envfile.Var{Name: "PPROF", Value: "true"})
 	if err != nil {
 		return err
 	}
@@ -107,7 +110,7 @@ func cpuOf(children ...*Child) []time.Duration {
 // insertFloor answers with the transactions a second, and the CPU time of each, in milliseconds.
 func insertFloor(ctx context.Context, lab *Lab, took time.Duration) (perSecond, cpu float64, err error) {
 	floor, err := lab.Floor(ctx, "create", "--course="+lab.Course, "--user="+seed.Lecturer.ID,
-		fmt.Sprintf("--connections=%d", createAtOnce), "--warmup="+createWarmup.String(), "--time="+took.String())
+		fmt.Sprintf("--at-once=%d", createAtOnce), fmt.Sprintf("--connections=%d", createConnections), "--warmup="+createWarmup.String(), "--time="+took.String())
 	if err != nil {
 		return 0, 0, err
 	}

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"io/fs"
+	"runtime"
+	"strings"
 	"time"
 
 	"github.com/exaring/otelpgx"
@@ -39,8 +41,9 @@ type options struct {
 	traces   trace.TracerProvider
 }
 
-// WithMaxConns bounds the connections that the Store holds. Default: pool_max_conns of the URL, else the larger of 4
-// and the number of CPUs. Too few make callers wait for each other, within their time-out.
+// WithMaxConns bounds the connections that the Store holds. Default: pool_max_conns of the URL, else the larger of 16 and
+// four for each CPU. Too few make callers wait for each other, within their time-out. They are opened when they are needed
+// and closed after five minutes.
 func WithMaxConns(n int32) Option { return func(o *options) { o.maxConns = n } }
 
 // WithTimeout bounds each call, waiting for a connection and for locks included. Default: 10 s.
@@ -81,6 +84,9 @@ func Open(ctx context.Context, url string, opts ...Option) (*Store, error) {
 	new(preparing).use(cfg)
 	cfg.MinConns = 0
 	cfg.MaxConnIdleTime = 5 * time.Minute
+	if !strings.Contains(url, "pool_max_conns") {
+		cfg.MaxConns = defaultMaxConns()
+	}
 	if o.maxConns > 0 {
 		cfg.MaxConns = o.maxConns
 	}
@@ -136,6 +142,10 @@ func prepare(cfg *pgx.ConnConfig, appName string) {
 		cfg.RuntimeParams["application_name"] = appName
 	}
 }
+
+// defaultMaxConns goes beyond the CPUs, since a commit waits for the server's disk, and many that wait at the same time wait
+// once. Videos created a second by 32 callers on two CPUs, measured with 4, 8, 16 and 32 connections: 330, 629, 1036, 1455.
+func defaultMaxConns() int32 { return int32(max(16, 4*runtime.GOMAXPROCS(0))) } //nolint:gosec // a number of CPUs
 
 // urlError says what is wrong with the URL without repeating it: the driver's own message masks the password only as
 // well as it can.

@@ -20,7 +20,8 @@ type createCmd struct {
 	URL         string        `help:"Postgres." env:"DATABASE_URL" required:""`
 	Course      string        `help:"The videos' course." required:""`
 	User        string        `help:"Who creates them." required:""`
-	Connections int           `help:"Connections, each of which inserts one video after the other." default:"32"`
+	AtOnce      int           `help:"How many insert one video after the other." default:"32"`
+	Connections int           `help:"Connections that they share." default:"16"`
 	Warmup      time.Duration `help:"Time that is not counted." default:"500ms"`
 	Time        time.Duration `help:"Time that is counted." default:"3s"`
 	RoundTrips  bool          `help:"A statement at a time, and not all of a transaction at once."`
@@ -53,8 +54,8 @@ func (c *createCmd) Run(ctx context.Context) error {
 	begin := time.Now().Add(c.Warmup)
 	end := begin.Add(c.Time)
 	var group sync.WaitGroup
-	failed := make(chan error, c.Connections)
-	for range c.Connections {
+	failed := make(chan error, c.AtOnce)
+	for range c.AtOnce {
 		group.Go(func() {
 			for {
 				if err := c.insert(ctx, pool); err != nil {
