@@ -17,8 +17,6 @@ type cli struct {
 	Signals signals   `cmd:"" help:"Signals that start runs."`
 	Latency latency   `cmd:"" help:"Signals that are answered by a local activity."`
 	Bare    bareCmd   `cmd:"" help:"Runs that wait for two signals and end: the workflow without its effects."`
-	Signals signals   `cmd:"" help:"Signals that start runs."`
-	Latency latency   `cmd:"" help:"Signals that are answered by a local activity."`
 	Create  createCmd `cmd:"" help:"Insert the rows of new videos."`
 }
 
