@@ -22,10 +22,10 @@ var backlogged = Measure{
 		defer b.close()
 		// Both results of each video, as after a night in which no bridge ran. No worker runs here either.
 		videos, runs := lab.N(25_000), lab.N(1500)
-		if _, err := b.signal(ctx, "first", "", runs); err != nil {
+		if _, err := b.signal(ctx, "first", "", runs, signalsUnderWay); err != nil {
 			return err
 		}
-		before, err := b.signal(ctx, "before", "first", runs)
+		before, err := b.signal(ctx, "before", "first", runs, signalsUnderWay)
 		if err != nil {
 			return err
 		}
@@ -57,7 +57,7 @@ var backlogged = Measure{
 		if err := b.check(ctx, map[string]int64{"backlog": 4}, videos); err != nil {
 			return err
 		}
-		after, err := b.signal(ctx, "after", "before", runs)
+		after, err := b.signal(ctx, "after", "before", runs, signalsUnderWay)
 		if err != nil {
 			return err
 		}

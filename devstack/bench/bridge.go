@@ -51,16 +51,25 @@ var bridging = Measure{
 		// the signals start a run; the other half go to the runs that the other side made in the round before.
 		runs := lab.N(1500)
 		earlier := "before the first"
-		if _, err := b.signal(ctx, earlier, "", runs); err != nil {
+		if _, err := b.signal(ctx, earlier, "", runs, signalsUnderWay); err != nil {
 			return err
 		}
+		curve := report.Series{Plot: "signals", Name: "signal with start", X: "calls under way", Y: "signals a second"}
+		for _, calls := range []int{8, 16, 32, 64, 128, 256} {
+			alone, err := b.signal(ctx, fmt.Sprintf("calls/%d", calls), "", lab.N(1000), calls)
+			if err != nil {
+				return err
+			}
+			curve.Points = append(curve.Points, [2]float64{float64(calls), alone.rate})
+		}
+		out.Series = append(out.Series, curve)
 		for _, length := range []time.Duration{10 * time.Second, 10 * time.Minute} {
 			note := fmt.Sprintf("transcripts of %s, compressions", map[bool]string{true: "10 s", false: "10 min"}[length < time.Minute])
 			ratio := report.Row{Key: "bridge_throughput_ratio", Goal: &report.Goal{Op: report.AtLeast, Value: 0.95}, Note: note}
 			cost := report.Row{Key: "bridge_cpu_ms_per_record", Unit: "ms", Note: note}
 			for round := range lab.Rounds {
 				name := fmt.Sprintf("floor/%v/%d", length, round)
-				floor, err := b.signal(ctx, name, earlier, runs)
+				floor, err := b.signal(ctx, name, earlier, runs, signalsUnderWay)
 				if err != nil {
 					return err
 				}
@@ -122,9 +131,9 @@ type pace struct {
 }
 
 // signal has the floor signal: each run of a name, and each that an earlier floor or bridge made; none when it is empty.
-func (b *results) signal(ctx context.Context, name, earlier string, runs int) (pace, error) {
+func (b *results) signal(ctx context.Context, name, earlier string, runs, calls int) (pace, error) {
 	floor, err := b.lab.Floor(ctx, "signals", "--name="+name, "--earlier="+earlier, "--runs="+strconv.Itoa(runs),
-		"--concurrency="+strconv.Itoa(signalsUnderWay), "--bytes="+strconv.Itoa(referenceBytes()))
+		"--concurrency="+strconv.Itoa(calls), "--bytes="+strconv.Itoa(referenceBytes()))
 	if err != nil {
 		return pace{}, err
 	}

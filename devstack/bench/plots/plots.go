@@ -24,6 +24,7 @@ var titles = map[string]string{
 	"throughput": "Throughput against concurrency",
 	"latency":    "Latency of a result: from its record to its column",
 	"memory":     "Memory of the worker against waiting videos",
+	"signals":    "Signals against calls under way",
 	"backlog":    "A backlog that is worked off",
 	"house":      "Looking for vanished videos",
 }
