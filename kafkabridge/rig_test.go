@@ -30,7 +30,7 @@ const (
 	compressionGroup  = "codeendelea-compression-consumer"
 	transcriptGrave   = transcripts + contract.DeadLetterSuffix
 	compressionGrave  = compressions + contract.DeadLetterSuffix
-	patience          = 30 * time.Second
+	patience          = time.Minute // only a failure meets it
 	defaultPartitions = 2
 )
 
