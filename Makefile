@@ -182,7 +182,7 @@ bench-check: ## Compare the last benchmark with the committed baseline; what has
 	@$(RESULTS) check
 
 .PHONY: bench-baseline
-bench-baseline: ## Make the last benchmark the baseline, and show it in docs/performance.md and docs/growth.md
+bench-baseline: ## Make the last benchmark the baseline, and show it in docs/performance.md, docs/growth.md and their plots
 	@$(RESULTS) accept --docs='$(abspath docs)'
 
 .PHONY: plots

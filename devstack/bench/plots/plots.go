@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 
 	"gonum.org/v1/plot"
@@ -53,6 +54,9 @@ func Draw(r *report.Report) (map[string][]byte, error) {
 	return pictures, nil
 }
 
+// File is the name of the file of a plot.
+func File(plot string) string { return "bench-" + plot + ".svg" }
+
 func picture(name string, series []report.Series) ([]byte, error) {
 	p := plot.New()
 	p.Title.Text = titles[name]
@@ -93,7 +97,7 @@ func picture(name string, series []report.Series) ([]byte, error) {
 			return nil, fmt.Errorf("%q: %w", s.Name, err)
 		}
 		line.Color, line.Width = plotutil.DarkColors[i%len(plotutil.DarkColors)], vg.Points(1.5)
-		if strings.Contains(s.Name, "floor") || strings.Contains(s.Name, "bare") {
+		if slices.ContainsFunc([]string{"floor", "bare", "own rate"}, func(part string) bool { return strings.Contains(s.Name, part) }) {
 			line.Dashes = []vg.Length{vg.Points(5), vg.Points(3)}
 		}
 		p.Add(line)

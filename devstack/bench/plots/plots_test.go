@@ -5,6 +5,8 @@ import (
 	"encoding/xml"
 	"errors"
 	"io"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -46,6 +48,29 @@ func TestDraw(t *testing.T) {
 	for name := range pictures {
 		if !bytes.Equal(pictures[name], again[name]) {
 			t.Errorf("picture %s is another the second time", name)
+		}
+	}
+}
+
+// TestCommitted pictures are those of the committed baseline.
+func TestCommitted(t *testing.T) {
+	t.Parallel()
+	baseline, err := report.Read("../baseline.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	pictures, err := Draw(baseline)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range pictures {
+		file := filepath.Join("../../../docs/images", File(name))
+		got, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !bytes.Equal(got, want) {
+			t.Errorf("%s is not drawn from the baseline, run `make bench-baseline`", file)
 		}
 	}
 }

@@ -20,7 +20,7 @@ type cli struct {
 	Baseline string `help:"The committed baseline." default:"devstack/bench/baseline.json" type:"path"`
 
 	Check   checkCmd   `cmd:"" help:"Compare the report with the baseline; what has become worse is an error."`
-	Accept  acceptCmd  `cmd:"" help:"Make the report the baseline, and show it in the documents. A report of exact rows alone replaces those."`
+	Accept  acceptCmd  `cmd:"" help:"Make the report the baseline, and show it in the documents and their plots. A report of exact rows alone replaces those."`
 	Plots   plotsCmd   `cmd:"" help:"Draw the plots of the report."`
 	Explain explainCmd `cmd:"" help:"Print the report once more."`
 }
@@ -94,7 +94,7 @@ func (a acceptCmd) Run(c *cli) error {
 			return err
 		}
 	}
-	return now.Write(c.Baseline)
+	return errors.Join(now.Write(c.Baseline), draw(now, filepath.Join(a.Docs, "images")))
 }
 
 type plotsCmd struct {
@@ -107,19 +107,18 @@ func (p plotsCmd) Run(c *cli) error {
 	if err != nil {
 		return err
 	}
-	pictures, err := plots.Draw(r)
-	if err != nil {
-		return err
-	}
-	if len(pictures) == 0 {
+	if len(r.Series) == 0 {
 		return fmt.Errorf("%s has no series to draw", c.Report)
 	}
+	return draw(r, p.Dir)
+}
+
+func draw(r *report.Report, dir string) error {
+	pictures, err := plots.Draw(r)
 	for name, picture := range pictures {
-		if err := os.WriteFile(filepath.Join(p.Dir, "bench-"+name+".svg"), picture, 0o644); err != nil {
-			return err
-		}
+		err = errors.Join(err, os.WriteFile(filepath.Join(dir, plots.File(name)), picture, 0o644))
 	}
-	return nil
+	return err
 }
 
 type explainCmd struct{}
