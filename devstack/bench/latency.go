@@ -24,8 +24,8 @@ import (
 	"github.com/codeendelea/vidflow/internal/contract"
 )
 
-// A result's latency counts from the call that appends its record until its column is seen to be set, by a connection
-// that looks each millisecond. The floor's counts from the call that signals until the local activity with which the run
+// A result's latency counts from the call that appends its record until the commit that sets its column is announced, by a
+// trigger of this measure's own: that comes after the commit, and costs ours a little. The floor's counts from the call that signals until the local activity with which the run
 // answers has noted the time: what is left of ours without Kafka, bridge, database and storage.
 var latencies = Measure{
 	Name:   "latency",
@@ -41,8 +41,7 @@ const (
 	// latencyVideos of each round, each with two results; fewer where that takes longer than latencyTime.
 	latencyVideos = 100
 	latencyTime   = 20 // seconds
-	recordingURL  = "https://cdn.example.com/raw/graphs-1.mp4"
-	// appliedWithin is how long a result is waited for.
+	// appliedWithin is how long the next result is waited for.
 	appliedWithin = 30 * time.Second
 )
 
@@ -163,6 +162,10 @@ func newResponder(ctx context.Context, lab *Lab) (*responder, error) {
 		kafka.Close()
 		return nil, err
 	}
+	if _, err := db.Exec(ctx, watchColumns); err != nil {
+		kafka.Close()
+		return nil, errors.Join(err, db.Close(ctx))
+	}
 	return &responder{lab: lab, kafka: kafka, db: db, transcript: simulator.Transcript(somebody, simulator.Length(10*time.Minute))}, nil
 }
 
@@ -190,7 +193,7 @@ func (r *responder) round(ctx context.Context, videos int, rate float64) (map[co
 		return nil, err
 	}
 
-	w := &watched{db: r.db, due: map[result]time.Time{}, took: map[contract.Track][]float64{}, wake: make(chan struct{}, 1)}
+	w := &watched{db: r.db, due: map[result]time.Time{}, took: map[contract.Track][]float64{}}
 	var group errgroup.Group
 	group.Go(func() error {
 		err := w.watch(ctx, 2*videos)
@@ -234,7 +237,7 @@ func (r *responder) round(ctx context.Context, videos int, rate float64) (map[co
 
 func (r *responder) create(ctx context.Context, n int) ([]contract.VideoID, error) {
 	body, err := json.Marshal(map[string]any{
-		"title": "Graphs, part 1", "description": "Paths, cycles and trees, with an example of each.", "camera_video_url": recordingURL, "level": "beginner",
+		"title": "Graphs, part 1", "description": "Paths, cycles and trees, with an example of each.", "camera_video_url": "https://cdn.example.com/raw/graphs-1.mp4", "level": "beginner",
 	})
 	if err != nil {
 		return nil, err
@@ -287,10 +290,25 @@ func (r *responder) asked(ctx context.Context, ids []contract.VideoID) error {
 	}
 }
 
-// watched are the results that were sent and are not seen in their columns yet.
+// watchColumns has the database announce each column that is set.
+const watchColumns = `
+	create or replace function public.bench_announce() returns trigger language plpgsql as $$
+	begin
+		if new.transcript_url is distinct from old.transcript_url then
+			perform pg_notify('bench_columns', new.id || ' transcription');
+		end if;
+		if new.camera_video_url <> old.camera_video_url then
+			perform pg_notify('bench_columns', new.id || ' compression');
+		end if;
+		return null;
+	end
+	$$;
+	create or replace trigger bench_announce after update on public.videos for each row execute function public.bench_announce();
+	listen bench_columns`
+
+// watched are the results that were sent and whose columns are not set yet.
 type watched struct {
-	db   *pgx.Conn
-	wake chan struct{} // when there is one after there was none
+	db *pgx.Conn // listens
 
 	mu   sync.Mutex
 	due  map[result]time.Time // when it was sent
@@ -301,69 +319,29 @@ func (w *watched) sent(r result) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.due[r] = time.Now()
-	select {
-	case w.wake <- struct{}{}:
-	default:
-	}
 }
 
-// watch returns when so many results have been seen.
+// watch returns when so many results are in their columns, and fails when none comes for a while.
 func (w *watched) watch(ctx context.Context, results int) error {
-	tick := time.NewTicker(time.Millisecond)
-	defer tick.Stop()
 	for seen := 0; seen < results; {
+		waiting, cancel := context.WithTimeout(ctx, appliedWithin)
+		n, err := w.db.WaitForNotification(waiting)
+		cancel()
+		if err != nil {
+			return fmt.Errorf("%d of %d results are applied: %w", seen, results, err)
+		}
+		now := time.Now()
+		id, track, _ := strings.Cut(n.Payload, " ")
+		r := result{contract.VideoID(id), contract.Track(track)}
 		w.mu.Lock()
-		ids, now := make([]string, 0, len(w.due)), time.Now()
-		for r, sent := range w.due {
-			ids = append(ids, string(r.video))
-			if now.Sub(sent) > appliedWithin {
-				w.mu.Unlock()
-				return fmt.Errorf("the %s of video %s is not applied within %s", r.track, r.video, appliedWithin)
-			}
+		if sent, ok := w.due[r]; ok {
+			delete(w.due, r)
+			w.took[r.track] = append(w.took[r.track], float64(now.Sub(sent).Microseconds())/1000)
+			seen++
 		}
 		w.mu.Unlock()
-		wait := tick.C
-		if len(ids) == 0 {
-			wait = nil
-		} else {
-			n, err := w.look(ctx, ids)
-			if err != nil {
-				return err
-			}
-			seen += n
-		}
-		select {
-		case <-wait:
-		case <-w.wake:
-		case <-ctx.Done():
-			return ctx.Err()
-		}
 	}
 	return nil
-}
-
-func (w *watched) look(ctx context.Context, ids []string) (seen int, err error) {
-	rows, err := w.db.Query(ctx, `select id::text, transcript_url is not null, camera_video_url <> $2::text from public.videos where id = any($1::uuid[])`, ids, recordingURL)
-	if err != nil {
-		return 0, err
-	}
-	var id contract.VideoID
-	var transcribed, compressed bool
-	_, err = pgx.ForEachRow(rows, []any{&id, &transcribed, &compressed}, func() error {
-		now := time.Now()
-		w.mu.Lock()
-		defer w.mu.Unlock()
-		for track, set := range map[contract.Track]bool{contract.TranscriptionTrack: transcribed, contract.CompressionTrack: compressed} {
-			r := result{id, track}
-			if sent, ok := w.due[r]; ok && set {
-				delete(w.due, r)
-				w.took[track] = append(w.took[track], float64(now.Sub(sent).Microseconds())/1000)
-				seen++
-			}
-		}
-		return nil
-	})
-	return seen, err
 }
 
 func texts(ids []contract.VideoID) []string {
