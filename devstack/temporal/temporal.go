@@ -150,8 +150,9 @@ func (s *Server) build() (temporal.Server, error) {
 }
 
 // dynamicConfig is what the Temporal CLI's development server sets, as far as it is not the default of this version:
-// Nexus and update-with-start are; but it has search attributes cached, which reads them once for every run of a list. In one namespace runs are soon
-// told to continue as new, for the test of that.
+// Nexus and update-with-start are. It leaves out that search attributes are read anew at each use: the server then reads
+// them for every run of a list, and a thousand runs meet its limit of queries. In one namespace runs are soon told to
+// continue as new, for the test of that.
 func dynamicConfig() dynamicconfig.StaticClient {
 	return dynamicconfig.StaticClient{
 		dynamicconfig.HistoryCacheHostLevelMaxSize.Key():                 8096,
