@@ -98,6 +98,9 @@ func Run(ctx context.Context, opts Options) (*report.Report, error) {
 		r.Covers = report.SomeRows
 	}
 	r.Seconds = time.Since(began).Seconds()
+	if len(r.Rows) > 0 {
+		failed = append(failed, r.Validate())
+	}
 	return r, errors.Join(failed...)
 }
 

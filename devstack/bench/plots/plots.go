@@ -28,6 +28,7 @@ var titles = map[string]string{
 	"signals":    "Signals against calls under way",
 	"backlog":    "A backlog that is worked off",
 	"house":      "Looking for vanished videos",
+	"signals":    "Signals a second against calls under way",
 }
 
 const (

@@ -76,9 +76,11 @@ func (l load) rate(key, of string) float64 {
 	return Median(ours)
 }
 
+// measured is the row of that key, and of that thing where one is named, else the first; on Postgres where it is there.
 func (r *Report) measured(key, of string) (found Row, ok bool) {
 	for _, row := range r.Rows {
-		if row.Key == key && row.Of == of && (!ok || row.Store == "postgres") {
+		fits := row.Key == key && (row.Of == of || of == "" && (!ok || found.Of == row.Of))
+		if fits && (!ok || found.Store != "postgres" && row.Store == "postgres") {
 			found, ok = row, true
 		}
 	}
@@ -165,7 +167,7 @@ var growthRows = []struct {
 }
 
 func cores(process string) func(load) float64 {
-	return func(l load) float64 { return l.peak() * l.rate("pipeline_cpu_ms", process) / 1e3 }
+	return func(l load) float64 { return l.peak() * l.value("pipeline_cpu_ms", process) / 1e3 }
 }
 
 func kept(l load, where string, days float64) float64 {
