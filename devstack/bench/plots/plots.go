@@ -28,7 +28,6 @@ var titles = map[string]string{
 	"signals":    "Signals against calls under way",
 	"backlog":    "A backlog that is worked off",
 	"house":      "Looking for vanished videos",
-	"signals":    "Signals a second against calls under way",
 }
 
 const (
