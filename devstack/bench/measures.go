@@ -6,6 +6,7 @@ func Measures() []Measure {
 		pipeline,
 		pipelineCurve,
 		creates,
+		idle,
 		sizes,
 		histories,
 		waiting,

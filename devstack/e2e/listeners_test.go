@@ -3,7 +3,6 @@ package e2e
 import (
 	"bufio"
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -19,12 +18,14 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/codeendelea/vidflow/devstack/envfile"
 	"github.com/codeendelea/vidflow/devstack/ports"
 	"github.com/codeendelea/vidflow/devstack/postgres"
 	"github.com/codeendelea/vidflow/devstack/seed"
+	"github.com/codeendelea/vidflow/internal/contract"
 	vidflow "github.com/codeendelea/vidflow/internal/postgres"
 )
 
@@ -167,7 +168,7 @@ func measureListeners(t *testing.T, mode, name string, n, videos int, course boo
 	before = p.queries()
 	ticker := time.NewTicker(every)
 	for i := range changes {
-		if _, err := p.db.Admin.Exec(ctx, `update pipeline.videos set asks = asks + 1 where video_id = $1`, ids[i%len(ids)]); err != nil {
+		if err := p.db.Store.RecordError(ctx, contract.VideoID(ids[i%len(ids)]), contract.TranscriptionTrack, strconv.Itoa(i)); err != nil {
 			t.Fatal(err)
 		}
 		<-ticker.C
@@ -255,7 +256,8 @@ func (p *pipeline) metric(name string) string {
 	return "?"
 }
 
-// TestAnnouncing measures what the notifications and the index cost who writes, on a server that keeps what it commits.
+// TestAnnouncing measures what announcing costs who writes, on a server that keeps what it commits: after the commit, as it
+// is done, within it, as it was, and not at all.
 func TestAnnouncing(t *testing.T) {
 	listeners(t)
 	ctx := t.Context()
@@ -289,26 +291,36 @@ func TestAnnouncing(t *testing.T) {
 			t.Fatalf("%s: %v", sql, err)
 		}
 	}
-	exec(`insert into pipeline.videos (video_id, transcription_state, compression_state)
-		select gen_random_uuid(), 'waiting', 'waiting' from generate_series(1, $1::int)`, most*each)
-	measure := func(name string, writers int) {
+	store, err := vidflow.Open(ctx, url, vidflow.WithMaxConns(20))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer store.Close()
+	var ids [most * each]contract.VideoID
+	for i := range ids {
+		ids[i] = contract.VideoID(uuid.NewString())
+		exec(`insert into pipeline.videos (video_id, transcription_state, compression_state) values ($1, 'waiting', 'waiting')`, string(ids[i]))
+	}
+	bySQL := func(ctx context.Context, id contract.VideoID, n int) error {
+		_, err := pool.Exec(ctx, `update pipeline.videos set transcription_error = $2 where video_id = $1`, string(id), strconv.Itoa(n))
+		return err
+	}
+	byStore := func(ctx context.Context, id contract.VideoID, n int) error {
+		return store.RecordError(ctx, id, contract.TranscriptionTrack, strconv.Itoa(n))
+	}
+	measure := func(name string, writers int, write func(context.Context, contract.VideoID, int) error) {
 		t.Helper()
-		inTime, cancel := context.WithTimeout(ctx, took)
-		defer cancel()
+		end := time.Now().Add(took)
 		var total [most]int
 		var writing sync.WaitGroup
 		for w := range writers {
 			writing.Go(func() {
-				for i := 0; inTime.Err() == nil; i++ {
-					_, err := pool.Exec(inTime, `update pipeline.videos set asks = asks + 1 where video_id =
-						(select video_id from pipeline.videos order by video_id offset $1::int limit 1)`, w*each+i%each)
-					switch {
-					case err == nil:
-						total[w]++
-					case !errors.Is(err, context.DeadlineExceeded) && inTime.Err() == nil:
+				for i := 0; time.Now().Before(end); i++ {
+					if err := write(ctx, ids[w*each+i%each], i); err != nil {
 						t.Error(err)
 						return
 					}
+					total[w]++
 				}
 			})
 		}
@@ -317,18 +329,22 @@ func TestAnnouncing(t *testing.T) {
 		for _, n := range total {
 			sum += n
 		}
-		fmt.Printf("%2d writers, %-24s %8.0f commits/s\n", writers, name, float64(sum)/took.Seconds())
+		fmt.Printf("%2d writers, %-28s %8.0f commits/s\n", writers, name, float64(sum)/took.Seconds())
 	}
+	exec(`create function pipeline.announce() returns trigger language plpgsql as $$
+		begin
+			perform pg_notify('vidflow_videos', new.video_id || ' ' || new.revision || ' ' || coalesce(new.course_id::text, ''));
+			return null;
+		end $$`)
 	for range 2 {
-		exec(`alter table pipeline.videos enable trigger announce_changed`)
-		measure("notifications and index", 1)
-		measure("notifications and index", most)
-		exec(`alter table pipeline.videos disable trigger announce_changed`)
-		measure("index alone", 1)
-		measure("index alone", most)
-		exec(`drop index pipeline.videos_updated_at_idx`)
-		measure("neither", most)
-		exec(`create index videos_updated_at_idx on pipeline.videos (updated_at)`)
+		for _, writers := range []int{1, most} {
+			measure("announced after the commit", writers, byStore)
+			measure("not announced", writers, bySQL)
+			exec(`create trigger announce_changed after update on pipeline.videos
+				for each row when (old.revision <> new.revision) execute function pipeline.announce()`)
+			measure("announced within it", writers, bySQL)
+			exec(`drop trigger announce_changed on pipeline.videos`)
+		}
 	}
 }
 
