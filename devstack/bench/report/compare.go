@@ -40,7 +40,7 @@ func (f Finding) Fails() bool { return f.Verdict == Worse || f.Verdict == Missin
 // tolerances are of exact rows that are not the same to the last digit, as a part of what they were.
 var tolerances = map[string]float64{
 	// It counts what happens in a stretch of time, at whose edges one more or less may fall.
-	"idle_requests_per_minute": 0.05,
+	"idle_requests_per_minute": 0.10,
 	// Nine of a run's events name the host and a process id, and others a port.
 	"history_bytes": 0.03,
 }
