@@ -15,11 +15,14 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"go.temporal.io/sdk/client"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/codeendelea/vidflow/devstack/bench/report"
 	"github.com/codeendelea/vidflow/devstack/ports"
 	"github.com/codeendelea/vidflow/devstack/simulator"
+	"github.com/codeendelea/vidflow/internal/contract"
+	"github.com/codeendelea/vidflow/workflows"
 )
 
 // A full run: so many videos by so many callers in each round, and the numbers of callers of the curve.
@@ -43,8 +46,8 @@ var pipeline = Measure{
 		}
 		defer p.close()
 		note := func() string {
-			return fmt.Sprintf("videos and runs a second, %d callers, transcripts of %d KB; the floor's runs have %.1f events",
-				pipelineCallers, len(p.transcript)/1000, p.events)
+			return fmt.Sprintf("videos and runs a second, %d callers, transcripts of %d KB; events of a run: ours %.1f, the floor's %.1f",
+				pipelineCallers, len(p.transcript)/1000, p.ownEvents, p.events)
 		}
 		ratio := report.Row{Key: "pipeline_throughput_ratio", Goal: &report.Goal{Op: report.AtLeast, Value: 0.8}}
 		apart := ratio
@@ -115,6 +118,7 @@ type wholePipeline struct {
 	lab        *Lab
 	children   map[string]*Child
 	db         *pgx.Conn
+	temporal   client.Client
 	kafka      *kgo.Client
 	http       *http.Client
 	answered   chan error // one, when the services have ended: why
@@ -122,8 +126,8 @@ type wholePipeline struct {
 	idAt       int
 	// done is how many videos have been through, floors how many rounds of the floor there were.
 	done, floors int
-	// events is how many a run of the latest floor has, on average.
-	events float64
+	// ownEvents is how many a run of the latest round has, on average of some, and events one of the latest floor.
+	ownEvents, events float64
 }
 
 // placeholder, which is as long as any id, stands for the video's id in the transcript.
@@ -155,6 +159,9 @@ func newPipeline(ctx context.Context, lab *Lab) (_ *wholePipeline, err error) {
 	if p.db, err = pgx.Connect(ctx, lab.SuperuserURL); err != nil {
 		return nil, err
 	}
+	if p.temporal, err = dialTemporal(lab); err != nil {
+		return nil, err
+	}
 	p.kafka, err = kgo.NewClient(
 		kgo.SeedBrokers(lab.Block.Addr(ports.Kafka)),
 		kgo.ConsumeTopics("Transcribe"), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
@@ -174,6 +181,9 @@ func (p *wholePipeline) close() {
 		if err := <-p.answered; !errors.Is(err, kgo.ErrClientClosed) {
 			p.lab.Say("the services ended: %v", err)
 		}
+	}
+	if p.temporal != nil {
+		p.temporal.Close()
 	}
 	if p.db != nil {
 		_ = p.db.Close(context.Background())
@@ -240,7 +250,32 @@ func (p *wholePipeline) round(ctx context.Context, n, callers int, c costs) (flo
 		return 0, err
 	}
 	c.note("", n, before, after)
+	if err := p.countEvents(ctx); err != nil {
+		return 0, err
+	}
 	return float64(n) / took.Seconds(), nil
+}
+
+// countEvents looks at runs of the videos that were created last.
+func (p *wholePipeline) countEvents(ctx context.Context) error {
+	rows, err := p.db.Query(ctx, `select id::text from public.videos order by created_at desc limit 50`)
+	if err != nil {
+		return err
+	}
+	ids, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if err != nil {
+		return err
+	}
+	var sum int64
+	for _, id := range ids {
+		run, err := p.temporal.DescribeWorkflowExecution(ctx, workflows.WorkflowID(contract.VideoID(id)), "")
+		if err != nil {
+			return err
+		}
+		sum += run.GetWorkflowExecutionInfo().GetHistoryLength()
+	}
+	p.ownEvents = float64(sum) / float64(len(ids))
+	return nil
 }
 
 var newVideo = []byte(`{"title": "Graphs, part 1", "description": "Paths, cycles and trees, and how to find them.",` +
