@@ -31,8 +31,10 @@ var titles = map[string]string{
 }
 
 const (
-	width, height = 18 * vg.Centimeter, 10 * vg.Centimeter
-	margin        = 3 * vg.Millimeter
+	width, height = 18 * vg.Centimeter, 9 * vg.Centimeter // without the legend
+	// legendLine is the height of one of its lines, aroundTheCurves that of title, axis and margins.
+	legendLine, aroundTheCurves = 0.6 * vg.Centimeter, 2.4 * vg.Centimeter
+	margin                      = 3 * vg.Millimeter
 	// markedUpTo is how many points of a curve are shown as such.
 	markedUpTo = 40
 )
@@ -117,8 +119,13 @@ func picture(name string, series []report.Series) ([]byte, error) {
 		}
 		p.Legend.Add(label, thumbnails...)
 	}
-	// Room for the legend above the curves.
-	p.Y.Max *= 1.05 + 0.08*float64(len(series))
+	// Room for the legend above the curves, where there is nothing to be read off.
+	top, legend := p.Y.Max, vg.Length(len(series))*legendLine
+	height := height + legend
+	p.Y.Max /= 1 - float64(legend/(height-aroundTheCurves))
+	p.Y.Tick.Marker = plot.TickerFunc(func(least, most float64) []plot.Tick {
+		return slices.DeleteFunc(ticks(least, most), func(t plot.Tick) bool { return t.Value > 1.05*top })
+	})
 
 	canvas := vgsvg.New(width, height)
 	whole := draw.New(canvas)
