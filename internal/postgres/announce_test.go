@@ -20,7 +20,11 @@ func TestAnnounce_not_in_the_transaction(t *testing.T) {
 		t.Errorf("%d triggers announce within the transaction", n)
 	}
 	must(db.Store.MarkOverdue(t.Context(), id))(t)
-	if got := within(t, "the announcement", heard); got.VideoID != id || got.Revision != 2 {
+	got := within(t, "the announcement", heard)
+	if got.Revision == 1 { // that of the creation came late
+		got = within(t, "the next announcement", heard)
+	}
+	if got.VideoID != id || got.Revision != 2 {
 		t.Errorf("got %+v", got)
 	}
 }
