@@ -45,6 +45,9 @@ func measureCreates(ctx context.Context, lab *Lab, out *report.Report) error {
 		Note: "POSTs/s with an Idempotency-Key, while runs are started",
 	}
 	api := report.Row{Key: "create_api_throughput_ratio", Note: "the same while Temporal is away"}
+	byStatement := report.Row{
+		Key: "create_api_throughput_ratio", Of: "floor by statement", Note: "the same, over a floor that sends begin, each insert and commit by itself",
+	}
 	cpu := report.Row{Key: "create_api_cpu_ms", Unit: "ms", Note: "CPU of starter for a POST, over that of the floor's process for a transaction"}
 
 	starter, err := lab.Start(ctx, Starter, envfile.Var{
@@ -91,10 +94,16 @@ func measureCreates(ctx context.Context, lab *Lab, out *report.Report) error {
 			return err
 		}
 		spent := (cpuOf(starter)[0] - before[0]).Seconds() * 1000 / (ours * (took + createWarmup).Seconds())
+		plain, _, err := insertFloor(ctx, lab, took, "--round-trips")
+		if err != nil {
+			return err
+		}
+		byStatement.Rounds = append(byStatement.Rounds, report.Round{Ours: ours, Floor: plain, Value: ours / plain})
 		api.Rounds = append(api.Rounds, report.Round{Ours: ours, Floor: floor, Value: ours / floor})
 		cpu.Rounds = append(cpu.Rounds, report.Round{Ours: spent, Floor: floorCPU, Value: spent})
 	}
 	out.Add(api)
+	out.Add(byStatement)
 	out.Add(cpu)
 	return nil
 }
@@ -108,9 +117,11 @@ func cpuOf(children ...*Child) []time.Duration {
 }
 
 // insertFloor answers with the transactions a second, and the CPU time of each, in milliseconds.
-func insertFloor(ctx context.Context, lab *Lab, took time.Duration) (perSecond, cpu float64, err error) {
-	floor, err := lab.Floor(ctx, "create", "--course="+lab.Course, "--user="+seed.Lecturer.ID,
-		fmt.Sprintf("--at-once=%d", createAtOnce), fmt.Sprintf("--connections=%d", createConnections), "--warmup="+createWarmup.String(), "--time="+took.String())
+func insertFloor(ctx context.Context, lab *Lab, took time.Duration, more ...string) (perSecond, cpu float64, err error) {
+	floor, err := lab.Floor(ctx, append([]string{
+		"create", "--course=" + lab.Course, "--user=" + seed.Lecturer.ID,
+		fmt.Sprintf("--at-once=%d", createAtOnce), fmt.Sprintf("--connections=%d", createConnections), "--warmup=" + createWarmup.String(), "--time=" + took.String(),
+	}, more...)...)
 	if err != nil {
 		return 0, 0, err
 	}
