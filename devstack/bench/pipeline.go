@@ -27,7 +27,7 @@ import (
 
 // A full run: so many videos by so many callers in each round, and the numbers of callers of the curve.
 const (
-	pipelineVideos  = 1500
+	pipelineVideos  = 600
 	pipelineCallers = 32
 	pipelineSpeech  = 10 * time.Minute
 )
@@ -94,7 +94,7 @@ var pipelineCurve = Measure{
 			{Plot: "throughput", Name: "bare workflow", X: "callers", Y: "videos a second"},
 		}
 		for _, callers := range curveCallers {
-			n := lab.N(min(pipelineVideos/2, 200+20*callers))
+			n := lab.N(100 + 10*callers)
 			ours, err := p.round(ctx, n, callers, nil)
 			if err != nil {
 				return err

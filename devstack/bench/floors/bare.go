@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"log/slog"
 	"os"
 	"strings"
 	"sync"
@@ -13,7 +12,6 @@ import (
 
 	"go.temporal.io/api/workflowservice/v1"
 	"go.temporal.io/sdk/client"
-	tlog "go.temporal.io/sdk/log"
 	"go.temporal.io/sdk/worker"
 	"go.temporal.io/sdk/workflow"
 	"golang.org/x/sync/errgroup"
@@ -59,11 +57,7 @@ func (b *bare) run(ctx workflow.Context) error {
 
 // Run warms up, says so, measures, and says how long it took.
 func (c *bareCmd) Run(ctx context.Context) error {
-	options := client.Options{
-		HostPort: os.Getenv("TEMPORAL_ADDRESS"), Namespace: os.Getenv("TEMPORAL_NAMESPACE"),
-		Logger: tlog.NewStructuredLogger(slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))),
-	}
-	temporal, err := client.DialContext(ctx, options)
+	temporal, err := dial(ctx)
 	if err != nil {
 		return err
 	}

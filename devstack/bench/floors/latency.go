@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"log/slog"
 	"math/rand/v2"
 	"os"
 	"sync"
@@ -13,7 +12,6 @@ import (
 
 	"github.com/google/uuid"
 	"go.temporal.io/sdk/client"
-	"go.temporal.io/sdk/log"
 	"go.temporal.io/sdk/worker"
 	"go.temporal.io/sdk/workflow"
 	"golang.org/x/sync/errgroup"
@@ -22,10 +20,8 @@ import (
 // latency sends signals to runs that wait for them, at a rate, and tells how long each took until a local activity that
 // the run answers it with has noted the time.
 type latency struct {
-	Address   string  `env:"TEMPORAL_ADDRESS" required:""`
-	Namespace string  `env:"TEMPORAL_NAMESPACE" required:""`
-	Runs      int     `help:"Runs, each of which gets two signals." required:""`
-	Rate      float64 `help:"Signals a second." required:""`
+	Runs int     `help:"Runs, each of which gets two signals." required:""`
+	Rate float64 `help:"Signals a second." required:""`
 }
 
 const (
@@ -70,7 +66,7 @@ func waitForTwo(ctx workflow.Context) error {
 
 // Run starts the runs, signals them, waits for their end, and prints what each signal took.
 func (l *latency) Run(ctx context.Context) error {
-	temporal, err := client.DialContext(ctx, client.Options{HostPort: l.Address, Namespace: l.Namespace, Logger: log.NewStructuredLogger(slog.New(slog.DiscardHandler))})
+	temporal, err := dial(ctx)
 	if err != nil {
 		return err
 	}

@@ -6,11 +6,14 @@ package main
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"os"
 	"os/signal"
 	"syscall"
 
 	"github.com/alecthomas/kong"
+	"go.temporal.io/sdk/client"
+	tlog "go.temporal.io/sdk/log"
 )
 
 type cli struct {
@@ -18,6 +21,16 @@ type cli struct {
 	Latency latency   `cmd:"" help:"Signals that are answered by a local activity."`
 	Bare    bareCmd   `cmd:"" help:"Runs that wait for two signals and end: the workflow without its effects."`
 	Create  createCmd `cmd:"" help:"Insert the rows of new videos."`
+}
+
+// dial connects to Temporal as the environment says. What is sent is small; to compress it, as the SDK does by default, would
+// be the slower way.
+func dial(ctx context.Context) (client.Client, error) {
+	return client.DialContext(ctx, client.Options{
+		HostPort: os.Getenv("TEMPORAL_ADDRESS"), Namespace: os.Getenv("TEMPORAL_NAMESPACE"),
+		Logger:            tlog.NewStructuredLogger(slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelError}))),
+		ConnectionOptions: client.ConnectionOptions{GrpcCompression: &client.GrpcCompressionNone{}},
+	})
 }
 
 func main() {

@@ -18,8 +18,6 @@ import (
 // signals is a loop that calls SignalWithStart: for each run that is to be made and, in turn with that, for each that was
 // made by an earlier floor.
 type signals struct {
-	Address     string `env:"TEMPORAL_ADDRESS" required:""`
-	Namespace   string `env:"TEMPORAL_NAMESPACE" required:""`
 	Concurrency int    `help:"Calls under way." default:"64"`
 	Runs        int    `help:"How many runs to make." required:""`
 	Name        string `help:"What the ids of the runs are made of." required:""`
@@ -29,11 +27,7 @@ type signals struct {
 
 // Run signals, checks that the runs have the signals, and prints how long it took.
 func (s *signals) Run(ctx context.Context) error {
-	temporal, err := client.DialContext(ctx, client.Options{
-		HostPort: s.Address, Namespace: s.Namespace, Logger: silent{},
-		// What is sent is small; to compress it would be the slower way.
-		ConnectionOptions: client.ConnectionOptions{GrpcCompression: &client.GrpcCompressionNone{}},
-	})
+	temporal, err := dial(ctx)
 	if err != nil {
 		return err
 	}
@@ -92,11 +86,3 @@ func hasEvents(ctx context.Context, temporal client.Client, id string, want int6
 func runID(name string, i int) string {
 	return "video/" + uuid.NewSHA1(uuid.NameSpaceURL, fmt.Appendf(nil, "%s/%d", name, i)).String()
 }
-
-// silent keeps the lines of Temporal's client from the output.
-type silent struct{}
-
-func (silent) Debug(string, ...any) {}
-func (silent) Info(string, ...any)  {}
-func (silent) Warn(string, ...any)  {}
-func (silent) Error(string, ...any) {}
