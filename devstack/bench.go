@@ -26,7 +26,7 @@ type benchCmd struct {
 	Only   []string `help:"Take these measures alone." placeholder:"NAME"`
 	Exact  bool     `help:"Take only what noise cannot touch."`
 	Stores []string `help:"Stores of Temporal." default:"sqlite,postgres" enum:"sqlite,postgres"`
-	Rounds int      `help:"Rounds of each comparison, of which the median counts." default:"5"`
+	Rounds int      `help:"Rounds of each comparison, of which the median counts." default:"3"`
 	Scale  float64  `help:"Scale of the amounts; less than 1 is for trying things out." default:"1"`
 	Out    string   `help:"The report." default:"out/bench.json" type:"path"`
 	Keep   bool     `help:"Keep the state and the logs."`
