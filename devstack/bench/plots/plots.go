@@ -80,11 +80,9 @@ func picture(name string, series []report.Series) ([]byte, error) {
 	}
 	p.Title.TextStyle.Font.Size, p.Title.Padding = vg.Points(14), vg.Points(8)
 	p.Legend.Padding, p.Legend.ThumbnailWidth = vg.Points(5), vg.Points(28)
-	p.Legend.Top, p.Legend.Left = true, rising(series)
+	// At the left: how wide a text becomes is up to who shows it.
+	p.Legend.Top, p.Legend.Left = true, true
 	p.Legend.XOffs, p.Legend.YOffs = vg.Points(6), -vg.Points(4)
-	if !p.Legend.Left {
-		p.Legend.XOffs = -p.Legend.XOffs
-	}
 	p.Add(plotter.NewGrid())
 	for i, s := range series {
 		if s.X != series[0].X || s.Y != series[0].Y {
@@ -141,15 +139,6 @@ func picture(name string, series []report.Series) ([]byte, error) {
 }
 
 var stores = map[string]string{"sqlite": "SQLite", "postgres": "Postgres"}
-
-// rising says that the curves end higher than they begin: the legend is where they are not.
-func rising(series []report.Series) bool {
-	change := 0.0
-	for _, s := range series {
-		change += s.Points[len(s.Points)-1][1] - s.Points[0][1]
-	}
-	return change >= 0
-}
 
 // ticks are at multiples of 1, 2 or 5 times a power of ten, five to ten of them.
 func ticks(least, most float64) []plot.Tick {
