@@ -145,7 +145,9 @@ func PrintFindings(out io.Writer, findings []Finding) (passed bool, err error) {
 		switch f.Verdict {
 		case Same:
 		case NotMeasured:
-			unmeasured = append(unmeasured, f.Row)
+			if key, _, _ := strings.Cut(f.Row, " "); !slices.Contains(unmeasured, key) {
+				unmeasured = append(unmeasured, key) // once: a key may have many rows
+			}
 		case Missing, New, NotCompared:
 			fmt.Fprintf(&b, "%-12s  %s: %s\n", f.Verdict, f.Row, f.Sentence)
 		case Worse, Better:
