@@ -12,6 +12,9 @@ import (
 	"time"
 )
 
+// sleeper replaces the shell: one that is frozen while it forks waits in the kernel, and does not show as frozen.
+const sleeper = "exec sleep 600"
+
 func shell(t *testing.T, script string) *child {
 	t.Helper()
 	log, err := os.Create(filepath.Join(t.TempDir(), "log"))
@@ -59,7 +62,7 @@ func eventually(t *testing.T, what string, is func() bool) {
 
 func TestChild_stays_down_when_it_is_killed_on_purpose(t *testing.T) {
 	t.Parallel()
-	c := shell(t, "sleep 600")
+	c := shell(t, sleeper)
 	if err := c.start(); err != nil {
 		t.Fatal(err)
 	}
@@ -78,7 +81,7 @@ func TestChild_stays_down_when_it_is_killed_on_purpose(t *testing.T) {
 
 func TestChild_is_started_again_when_it_ends_by_itself(t *testing.T) {
 	t.Parallel()
-	c := shell(t, "sleep 600")
+	c := shell(t, sleeper)
 	if err := c.start(); err != nil {
 		t.Fatal(err)
 	}
@@ -94,7 +97,7 @@ func TestChild_is_started_again_when_it_ends_by_itself(t *testing.T) {
 
 func TestChild_is_frozen_and_woken(t *testing.T) {
 	t.Parallel()
-	c := shell(t, "sleep 600")
+	c := shell(t, sleeper)
 	if err := c.start(); err != nil {
 		t.Fatal(err)
 	}
@@ -106,7 +109,7 @@ func TestChild_is_frozen_and_woken(t *testing.T) {
 
 func TestChild_that_is_frozen_can_be_stopped(t *testing.T) {
 	t.Parallel()
-	c := shell(t, "sleep 600")
+	c := shell(t, sleeper)
 	if err := c.start(); err != nil {
 		t.Fatal(err)
 	}
