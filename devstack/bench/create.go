@@ -5,7 +5,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -41,7 +40,7 @@ const (
 func measureCreates(ctx context.Context, lab *Lab, out *report.Report) error {
 	took := max(time.Duration(float64(4*time.Second)*lab.Scale), time.Second)
 	whole := report.Row{
-		Key: "create_throughput_ratio", Unit: "", Goal: &report.Goal{Op: report.AtLeast, Value: 0.80},
+		Key: "create_throughput_ratio", Goal: &report.Goal{Op: report.AtLeast, Value: 0.80},
 		Note: "POSTs/s with an Idempotency-Key, while runs are started",
 	}
 	api := report.Row{Key: "create_api_throughput_ratio", Note: "the same while Temporal is away"}
@@ -52,7 +51,7 @@ func measureCreates(ctx context.Context, lab *Lab, out *report.Report) error {
 
 	starter, err := lab.Start(ctx, Starter, envfile.Var{
 		Name: "DATABASE_URL", Value: fmt.Sprintf("%s&pool_max_conns=%d", lab.Env.Value("DATABASE_URL"), createConnections),
-	}, envfile.Var{Name: "PPROF", Value: "true"})
+	})
 	if err != nil {
 		return err
 	}
@@ -254,7 +253,7 @@ func awaitRuns(ctx context.Context, lab *Lab) error {
 	for {
 		n, err := runsToStart(ctx, lab)
 		if err != nil || n == 0 {
-			return errors.Join(err)
+			return err
 		}
 		select {
 		case <-ctx.Done():
