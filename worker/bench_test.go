@@ -233,11 +233,11 @@ func (b *bench) append(topic, value string) contract.Reference {
 // transcript is a transcription result that says text, as its service sends it and as it must be stored.
 func (b *bench) transcript(text string) (value, stored string) {
 	value = fmt.Sprintf(`{"video_id":%q,"transcription":{"duration":1.5,"language":"en","words":[{"text":%q,"start":0,"end":1.5}]}}`, b.id, text)
-	result, err := contract.DecodeTranscription(nil, []byte(value))
+	_, canonical, err := contract.DecodeToStore(nil, []byte(value))
 	if err != nil {
 		b.t.Fatal(err)
 	}
-	return value, string(result.Canonical())
+	return value, string(canonical)
 }
 
 // transcribed delivers a transcription result, as the bridge does, and returns what must be stored.

@@ -46,12 +46,12 @@ func TestFlood(t *testing.T) {
 
 	for id, last := range map[contract.VideoID][]byte{repeated: tiny(repeated, 0), different: tiny(different, n-1)} {
 		p.compress(id)
-		result, err := contract.DecodeTranscription([]byte(id), last)
+		_, want, err := contract.DecodeToStore([]byte(id), last)
 		if err != nil {
 			t.Fatal(err)
 		}
-		p.await("the newest is stored", func(ctx context.Context) error { return p.holds(ctx, id, result.Canonical()) })
-		p.checkDone(ctx, id, outcome.Wanted{Stored: result.Canonical(), Compressed: simulator.CompressedURL(id)})
+		p.await("the newest is stored", func(ctx context.Context) error { return p.holds(ctx, id, want) })
+		p.checkDone(ctx, id, outcome.Wanted{Stored: want, Compressed: simulator.CompressedURL(id)})
 		run, err := p.places.Temporal.DescribeWorkflowExecution(ctx, "video/"+id.String(), "")
 		if err != nil {
 			t.Fatal(err)

@@ -55,11 +55,11 @@ func Transcript(id contract.VideoID, opts ...Option) []byte {
 
 // Stored is what has to be in storage after a transcription result of that form.
 func Stored(id contract.VideoID, form TranscriptForm, opts ...Option) ([]byte, error) {
-	result, err := contract.DecodeTranscription(TranscriptMessage(id, form, opts...))
+	_, stored, err := contract.DecodeToStore(TranscriptMessage(id, form, opts...))
 	if err != nil {
 		return nil, fmt.Errorf("transcript of video %s: %w", id, err)
 	}
-	return result.Canonical(), nil
+	return stored, nil
 }
 
 // CompressedURL is where the compressed video is said to be.

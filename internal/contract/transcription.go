@@ -18,14 +18,12 @@ type TranscriptionResult struct {
 	// KeyMismatch is the record's key, clipped, when it is not the id that the value names and that counts. Empty when
 	// they agree, and when the record has no key.
 	KeyMismatch string
-
-	key, value []byte
 }
 
 // DecodeTranscription understands a transcription result in either form, in one pass that builds nothing of its words.
 // The nested form is the one with a member "transcription"; else the message is taken for the flat form. The value says
 // which video it is about, by "video_id" or "videoId"; the key is used only when the value does not. Every error is a
-// *PoisonError. The result refers to value, which must not be changed as long as the result is used.
+// *PoisonError. The result keeps nothing of value.
 func DecodeTranscription(key, value []byte) (TranscriptionResult, error) {
 	r, err := read(key, value, false)
 	if err != nil {
@@ -34,7 +32,16 @@ func DecodeTranscription(key, value []byte) (TranscriptionResult, error) {
 	return r.result(key), nil
 }
 
-// DecodeToStore is DecodeTranscription and Canonical in one: it reads the message once.
+// DecodeToStore is DecodeTranscription for who stores the result: in the same pass it makes the canonical form, which is the
+// message in nested form, indented by two spaces, with no newline at its end. Members keep their order and literals their
+// spelling. Only this changes:
+//
+//   - The id becomes "video_id" in lower case, where it stood; first, when the message was flat or had none.
+//   - All other members of a flat message move into "transcription".
+//   - The text of a word becomes "text". A word with both has its text in "text", and its "word" is a member like any
+//     other that vidflow does not know: kept.
+//
+// Decoding the canonical form gives the same id, the same summary and the same canonical form.
 func DecodeToStore(key, value []byte) (result TranscriptionResult, canonical []byte, err error) {
 	r, err := read(key, value, true)
 	if err != nil {
@@ -44,28 +51,11 @@ func DecodeToStore(key, value []byte) (result TranscriptionResult, canonical []b
 }
 
 func (r *reading) result(key []byte) TranscriptionResult {
-	result := TranscriptionResult{VideoID: r.id, Summary: r.transcript().summary(), key: key, value: r.value}
+	result := TranscriptionResult{VideoID: r.id, Summary: r.transcript().summary()}
 	if len(key) > 0 && !strings.EqualFold(string(key), string(r.id)) {
 		result.KeyMismatch = strings.ToValidUTF8(Clip(string(key), 64), "\uFFFD")
 	}
 	return result
-}
-
-// Canonical is what is stored: the message in nested form, indented by two spaces, with no newline at its end. Members
-// keep their order and literals their spelling. Only this changes:
-//
-//   - The id becomes "video_id" in lower case, where it stood; first, when the message was flat or had none.
-//   - All other members of a flat message move into "transcription".
-//   - The text of a word becomes "text". A word with both has its text in "text", and its "word" is a member like any
-//     other that vidflow does not know: kept.
-//
-// Decoding the canonical form gives the same id, the same summary and the same canonical form.
-func (t TranscriptionResult) Canonical() []byte {
-	r, err := read(t.key, t.value, true)
-	if err != nil {
-		panic("contract: a transcription result was changed after it was decoded: " + err.Error())
-	}
-	return r.indented()
 }
 
 func (r *reading) indented() []byte {
