@@ -1,15 +1,12 @@
 package bench
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
-	"net/http"
 	"os"
 	"strconv"
 	"strings"
@@ -19,7 +16,6 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"go.temporal.io/sdk/client"
-	tlog "go.temporal.io/sdk/log"
 
 	"github.com/codeendelea/vidflow/devstack/bench/report"
 	"github.com/codeendelea/vidflow/devstack/simulator"
@@ -107,9 +103,7 @@ func newResults(lab *Lab) (*results, error) {
 	if err != nil {
 		return nil, err
 	}
-	temporal, err := client.NewLazyClient(client.Options{
-		HostPort: lab.Env.Value("TEMPORAL_ADDRESS"), Namespace: lab.Env.Value("TEMPORAL_NAMESPACE"), Logger: tlog.NewStructuredLogger(slog.New(slog.DiscardHandler)),
-	})
+	temporal, err := lab.temporal()
 	if err != nil {
 		kafka.Close()
 		return nil, err
@@ -142,35 +136,15 @@ func (b *results) signal(ctx context.Context, name, earlier string, runs, calls 
 	if err != nil {
 		return pace{}, err
 	}
-	var work, serving time.Duration
-	ticker := time.NewTicker(50 * time.Millisecond)
-	defer ticker.Stop()
-	for ended := false; !ended; {
-		select {
-		case <-floor.process.Done():
-			ended = true
-		case <-ticker.C:
-			if now, err := floor.CPU(); err == nil { // else it has ended
-				work = now
-			}
-			if now, err := server.CPU(); err == nil {
-				serving = now
-			}
-		case <-ctx.Done():
-			return pace{}, ctx.Err()
-		}
-	}
-	if err := floor.process.Wait(); err != nil {
-		return pace{}, fmt.Errorf("the floor ended: %w\n%s", err, floor.tail())
-	}
-	content, err := os.ReadFile(floor.Log)
-	if err != nil {
+	var said struct{ Signals, Seconds float64 }
+	if err := floor.result(ctx, &said); err != nil {
 		return pace{}, err
 	}
-	lines := bytes.Split(bytes.TrimSpace(content), []byte("\n"))
-	var said struct{ Signals, Seconds float64 }
-	if err := json.Unmarshal(lines[len(lines)-1], &said); err != nil {
-		return pace{}, fmt.Errorf("the floor said %q: %w", content, err)
+	serving, errServer := server.CPU()
+	work, errFloor := floor.CPU()
+	floor.Stop(ctx)
+	if err := errors.Join(errServer, errFloor); err != nil {
+		return pace{}, err
 	}
 	each := func(d time.Duration) float64 { return d.Seconds() * 1000 / said.Signals }
 	return pace{rate: said.Signals / said.Seconds, work: each(work), server: each(serving - served)}, nil
@@ -214,7 +188,7 @@ func (b *results) bridge(ctx context.Context, name, earlier string, runs int, le
 
 // counted checks that the bridge itself counts one signal for each record.
 func counted(ctx context.Context, bridge *Child, records int) error {
-	values, err := metrics(ctx, bridge)
+	values, err := bridge.metrics(ctx)
 	if err != nil {
 		return err
 	}
@@ -276,13 +250,13 @@ func (b *results) clear(ctx context.Context) error {
 
 // transcripts makes results of that length for any video out of a few that are made once.
 func transcripts(length time.Duration) func(i int, video contract.VideoID) []byte {
+	const somebody = contract.VideoID("0b5a2f1e-9c1d-4a53-8f0e-1d2c3b4a5968")
 	var made [8][]byte
-	some := contract.VideoID("0b5a2f1e-9c1d-4a53-8f0e-1d2c3b4a5968")
 	for i := range made {
-		made[i] = simulator.Transcript(some, simulator.Take(i), simulator.Length(length))
+		made[i] = simulator.Transcript(somebody, simulator.Take(i), simulator.Length(length))
 	}
 	return func(i int, video contract.VideoID) []byte {
-		return bytes.Replace(made[i%len(made)], []byte(some), []byte(video), 1)
+		return bytes.Replace(made[i%len(made)], []byte(somebody), []byte(video), 1)
 	}
 }
 
@@ -350,29 +324,4 @@ func watchSignals(ctx context.Context, bridge *Child, signals int, saw func(sigh
 			return ctx.Err()
 		}
 	}
-}
-
-// metrics of a process of vidflow, by their series as they are written.
-func metrics(ctx context.Context, of *Child) (map[string]float64, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, of.OpsURL+"/metrics", nil)
-	if err != nil {
-		return nil, err
-	}
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = resp.Body.Close() }()
-	values := map[string]float64{}
-	lines := bufio.NewScanner(resp.Body)
-	for lines.Scan() {
-		i := strings.LastIndexByte(lines.Text(), ' ')
-		if i < 0 || strings.HasPrefix(lines.Text(), "#") {
-			continue
-		}
-		if values[lines.Text()[:i]], err = strconv.ParseFloat(lines.Text()[i+1:], 64); err != nil {
-			return nil, err
-		}
-	}
-	return values, lines.Err()
 }

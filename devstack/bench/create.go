@@ -9,8 +9,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"os"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -124,22 +122,13 @@ func insertFloor(ctx context.Context, lab *Lab, took time.Duration, more ...stri
 	if err != nil {
 		return 0, 0, err
 	}
-	select {
-	case <-floor.process.Done():
-	case <-ctx.Done():
-		return 0, 0, ctx.Err()
-	}
-	content, err := os.ReadFile(floor.Log)
-	if err != nil {
-		return 0, 0, err
-	}
-	lines := strings.Split(strings.TrimSpace(string(content)), "\n")
+	defer floor.Stop(ctx)
 	var said struct {
 		PerSecond float64 `json:"per_second"`
 		CPU       float64 `json:"cpu_ms"`
 	}
-	if err := json.Unmarshal([]byte(lines[len(lines)-1]), &said); err != nil {
-		return 0, 0, fmt.Errorf("the floor failed: %s", content)
+	if err := floor.result(ctx, &said); err != nil {
+		return 0, 0, err
 	}
 	return said.PerSecond, said.CPU, nil
 }
@@ -250,15 +239,11 @@ func runsToStart(ctx context.Context, lab *Lab) (n int, err error) {
 func awaitRuns(ctx context.Context, lab *Lab) error {
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
 	defer cancel()
-	for {
-		n, err := runsToStart(ctx, lab)
-		if err != nil || n == 0 {
-			return err
-		}
-		select {
-		case <-ctx.Done():
-			return fmt.Errorf("%d videos have no run yet: %w", n, ctx.Err())
-		case <-time.After(100 * time.Millisecond):
-		}
+	conn, err := pgx.Connect(ctx, lab.SuperuserURL)
+	if err != nil {
+		return err
 	}
+	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }()
+	return until(ctx, conn, 100*time.Millisecond, "all videos have their run",
+		`select not exists (select from pipeline.intents where kind = 'run')`)
 }

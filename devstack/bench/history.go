@@ -3,14 +3,12 @@ package bench
 import (
 	"context"
 	"fmt"
-	"log/slog"
 	"strings"
 	"time"
 
 	enumspb "go.temporal.io/api/enums/v1"
 	historypb "go.temporal.io/api/history/v1"
 	"go.temporal.io/sdk/client"
-	"go.temporal.io/sdk/log"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/codeendelea/vidflow/devstack/api"
@@ -48,7 +46,7 @@ func measureHistories(ctx context.Context, lab *Lab, out *report.Report) error {
 			return err
 		}
 	}
-	temporal, err := dialTemporal(lab)
+	temporal, err := lab.temporal()
 	if err != nil {
 		return err
 	}
@@ -117,29 +115,25 @@ type run struct {
 func oneRun(
 	ctx context.Context, lab *Lab, temporal client.Client, service *simulator.Simulator, title string, speech time.Duration,
 ) (run, error) {
-	videos := api.Client{URL: lab.Block.URL(ports.API), Token: lab.Token}
-	video, err := videos.Create(ctx, lab.Course, api.NewVideo{
-		Title: title, Description: "A video whose run is looked at.",
-		CameraURL: "https://cdn.example.org/recordings/2026-11-25/camera.mp4", Level: string(contract.Beginner),
-	})
+	video, err := lab.create(ctx, title)
 	if err != nil {
 		return run{}, err
 	}
-	if _, err := videos.Await(ctx, video.ID, func(v api.Video) bool { return v.Pipeline.Transcription.Asks == 1 }); err != nil {
+	if _, err := lab.api().Await(ctx, video, func(v api.Video) bool { return v.Pipeline.Transcription.Asks == 1 }); err != nil {
 		return run{}, err
 	}
-	if _, err := service.Emit(ctx, simulator.Emission{VideoID: video.ID.String(), Transcription: true, Length: simulator.Duration(speech)}); err != nil {
+	if _, err := service.Emit(ctx, simulator.Emission{VideoID: video.String(), Transcription: true, Length: simulator.Duration(speech)}); err != nil {
 		return run{}, err
 	}
-	if _, err := videos.Await(ctx, video.ID, func(v api.Video) bool { return v.Pipeline.Transcription.State == contract.Done }); err != nil {
+	if _, err := lab.api().Await(ctx, video, func(v api.Video) bool { return v.Pipeline.Transcription.State == contract.Done }); err != nil {
 		return run{}, err
 	}
-	if _, err := service.Emit(ctx, simulator.Emission{VideoID: video.ID.String(), Compression: true}); err != nil {
+	if _, err := service.Emit(ctx, simulator.Emission{VideoID: video.String(), Compression: true}); err != nil {
 		return run{}, err
 	}
-	id := workflows.WorkflowID(video.ID)
+	id := workflows.WorkflowID(video)
 	if err := temporal.GetWorkflow(ctx, id, "").Get(ctx, nil); err != nil {
-		return run{}, fmt.Errorf("the run of video %s: %w", video.ID, err)
+		return run{}, fmt.Errorf("the run of video %s: %w", video, err)
 	}
 	described, err := temporal.DescribeWorkflowExecution(ctx, id, "")
 	if err != nil {
@@ -147,7 +141,7 @@ func oneRun(
 	}
 	info := described.GetWorkflowExecutionInfo()
 	if len(info.GetSearchAttributes().GetIndexedFields()) == 0 {
-		return run{}, fmt.Errorf("the run of video %s has no search attributes", video.ID)
+		return run{}, fmt.Errorf("the run of video %s has no search attributes", video)
 	}
 	var events []*historypb.HistoryEvent
 	for it := temporal.GetWorkflowHistory(ctx, id, "", false, enumspb.HISTORY_EVENT_FILTER_TYPE_ALL_EVENT); it.HasNext(); {
@@ -159,7 +153,7 @@ func oneRun(
 	}
 	n, err := actions(events)
 	if err != nil {
-		return run{}, fmt.Errorf("the run of video %s: %w", video.ID, err)
+		return run{}, fmt.Errorf("the run of video %s: %w", video, err)
 	}
 	return run{events: float64(len(events)), bytes: float64(info.GetHistorySizeBytes()), actions: float64(n), trouble: trouble(events)}, nil
 }
@@ -210,12 +204,4 @@ func actions(events []*historypb.HistoryEvent) (int, error) {
 		}
 	}
 	return n, nil
-}
-
-// dialTemporal connects to the server of the lab.
-func dialTemporal(lab *Lab) (client.Client, error) {
-	return client.Dial(client.Options{
-		HostPort: lab.Env.Value("TEMPORAL_ADDRESS"), Namespace: lab.Env.Value("TEMPORAL_NAMESPACE"),
-		Logger: log.NewStructuredLogger(slog.New(slog.DiscardHandler)),
-	})
 }

@@ -1,12 +1,9 @@
 package bench
 
 import (
-	"bufio"
 	"context"
-	"errors"
 	"fmt"
-	"net/http"
-	"strconv"
+	"slices"
 	"strings"
 	"time"
 
@@ -47,14 +44,14 @@ func measureIdle(ctx context.Context, lab *Lab, out *report.Report) error {
 		}
 		children = append(children, child)
 	}
-	if err := pass(ctx, idleSettle); err != nil {
+	if err := wait(ctx, idleSettle); err != nil {
 		return err
 	}
 	before, err := askedFor(ctx, children)
 	if err != nil {
 		return err
 	}
-	if err := pass(ctx, idleMinute); err != nil {
+	if err := wait(ctx, idleMinute); err != nil {
 		return err
 	}
 	after, err := askedFor(ctx, children)
@@ -82,45 +79,21 @@ func measureIdle(ctx context.Context, lab *Lab, out *report.Report) error {
 	return nil
 }
 
-func pass(ctx context.Context, d time.Duration) error {
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-time.After(d):
-		return nil
-	}
-}
-
 // askedFor is how many requests each child has sent so far, by server.
 func askedFor(ctx context.Context, children []*Child) ([][3]float64, error) {
 	all := make([][3]float64, len(children))
 	for i, child := range children {
-		req, err := http.NewRequestWithContext(ctx, http.MethodGet, child.OpsURL+"/metrics", nil)
+		values, err := child.metrics(ctx)
 		if err != nil {
 			return nil, err
 		}
-		resp, err := http.DefaultClient.Do(req)
-		if err != nil {
-			return nil, err
-		}
-		lines := bufio.NewScanner(resp.Body)
-		for lines.Scan() {
-			name, _, _ := strings.Cut(lines.Text(), "{")
+		for series, n := range values {
+			name, _, _ := strings.Cut(series, "{")
 			for s, c := range idleCounters {
-				for _, counter := range c.names {
-					if name != counter {
-						continue
-					}
-					n, err := strconv.ParseFloat(lines.Text()[strings.LastIndex(lines.Text(), " ")+1:], 64)
-					if err != nil {
-						return nil, errors.Join(err, resp.Body.Close())
-					}
+				if slices.Contains(c.names, name) {
 					all[i][s] += n
 				}
 			}
-		}
-		if err := errors.Join(lines.Err(), resp.Body.Close()); err != nil {
-			return nil, err
 		}
 	}
 	return all, nil

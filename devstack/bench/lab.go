@@ -1,26 +1,35 @@
 package bench
 
 import (
+	"bufio"
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
 
+	"github.com/jackc/pgx/v5"
+	"go.temporal.io/sdk/client"
+	"go.temporal.io/sdk/log"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/codeendelea/vidflow/devstack/api"
 	"github.com/codeendelea/vidflow/devstack/envfile"
 	"github.com/codeendelea/vidflow/devstack/ports"
 	"github.com/codeendelea/vidflow/devstack/postgres"
 	"github.com/codeendelea/vidflow/devstack/process"
+	"github.com/codeendelea/vidflow/internal/contract"
 )
 
 // Names of the children of a lab.
@@ -36,6 +45,8 @@ const (
 const (
 	readyTimeout = 60 * time.Second
 	stopTimeout  = 10 * time.Second
+	// resultTimeout is for all that a floor does.
+	resultTimeout = 5 * time.Minute
 )
 
 // Config is what a lab is given: how to start what runs in it.
@@ -149,8 +160,8 @@ func (l *Lab) Floor(ctx context.Context, args ...string) (*Child, error) {
 }
 
 func (l *Lab) start(name string, cmd *exec.Cmd) (*Child, error) {
-	log := filepath.Join(l.Dir, "log", fmt.Sprintf("%s-%d.log", name, len(l.children)))
-	file, err := os.Create(log)
+	path := filepath.Join(l.Dir, "log", fmt.Sprintf("%s-%d.log", name, len(l.children)))
+	file, err := os.Create(path)
 	if err != nil {
 		return nil, err
 	}
@@ -160,7 +171,7 @@ func (l *Lab) start(name string, cmd *exec.Cmd) (*Child, error) {
 	if err != nil {
 		return nil, err
 	}
-	child := &Child{Name: name, PID: running.PID(), Log: log, process: running}
+	child := &Child{Name: name, PID: running.PID(), Log: path, process: running}
 	l.children = append(l.children, child)
 	return child, nil
 }
@@ -261,4 +272,101 @@ func dial(ctx context.Context, addr string) error {
 		return err
 	}
 	return conn.Close()
+}
+
+// result reads the line that a floor prints after the one that says that it serves. The floor stays until it is stopped.
+func (c *Child) result(ctx context.Context, said any) error {
+	ctx, cancel := context.WithTimeout(ctx, resultTimeout)
+	defer cancel()
+	for {
+		content, err := os.ReadFile(c.Log)
+		if err != nil {
+			return err
+		}
+		if lines := bytes.SplitAfter(content, []byte("\n")); len(lines) > 2 {
+			if err := json.Unmarshal(lines[1], said); err != nil {
+				return fmt.Errorf("%s says %q: %w", c.Name, lines[1], err)
+			}
+			return nil
+		}
+		select {
+		case <-time.After(20 * time.Millisecond):
+		case <-c.process.Done():
+			return fmt.Errorf("%s ended without a result: %w\n%s", c.Name, errors.Join(c.process.Wait()), c.tail())
+		case <-ctx.Done():
+			return fmt.Errorf("%s has no result: %w\n%s", c.Name, ctx.Err(), c.tail())
+		}
+	}
+}
+
+// metrics of a process of vidflow, by their series as they are written.
+func (c *Child) metrics(ctx context.Context) (map[string]float64, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, c.OpsURL+"/metrics", nil)
+	if err != nil {
+		return nil, err
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = resp.Body.Close() }()
+	values := map[string]float64{}
+	lines := bufio.NewScanner(resp.Body)
+	for lines.Scan() {
+		i := strings.LastIndexByte(lines.Text(), ' ')
+		if i < 0 || strings.HasPrefix(lines.Text(), "#") {
+			continue
+		}
+		if values[lines.Text()[:i]], err = strconv.ParseFloat(lines.Text()[i+1:], 64); err != nil {
+			return nil, err
+		}
+	}
+	return values, lines.Err()
+}
+
+// temporal connects to the server.
+func (l *Lab) temporal() (client.Client, error) {
+	return client.Dial(client.Options{
+		HostPort: l.Env.Value("TEMPORAL_ADDRESS"), Namespace: l.Env.Value("TEMPORAL_NAMESPACE"),
+		Logger: log.NewStructuredLogger(slog.New(slog.DiscardHandler)),
+	})
+}
+
+// create creates a video by the API.
+func (l *Lab) create(ctx context.Context, title string) (contract.VideoID, error) {
+	video, err := l.api().Create(ctx, l.Course, api.NewVideo{
+		Title: title, Description: "Paths, cycles and trees, with an example of each.",
+		CameraURL: "https://cdn.example.org/recordings/2026-11-25/camera.mp4", Level: string(contract.Beginner),
+	})
+	return video.ID, err
+}
+
+func (l *Lab) api() api.Client { return api.Client{URL: l.Block.URL(ports.API), Token: l.Token} }
+
+// until asks the database again and again until it says true.
+func until(ctx context.Context, db *pgx.Conn, pause time.Duration, what, query string, args ...any) error {
+	for {
+		var there bool
+		if err := db.QueryRow(ctx, query, args...).Scan(&there); err != nil {
+			return fmt.Errorf("%s: %w", what, err)
+		}
+		if there {
+			return nil
+		}
+		if err := wait(ctx, pause); err != nil {
+			return fmt.Errorf("%s: %w", what, err)
+		}
+	}
+}
+
+// wait lets time pass.
+func wait(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }

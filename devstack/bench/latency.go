@@ -1,14 +1,10 @@
 package bench
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"net/http"
-	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -19,14 +15,14 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/codeendelea/vidflow/devstack/bench/report"
-	"github.com/codeendelea/vidflow/devstack/ports"
 	"github.com/codeendelea/vidflow/devstack/simulator"
 	"github.com/codeendelea/vidflow/internal/contract"
 )
 
 // A result's latency counts from the call that appends its record until the commit that sets its column is announced, by a
-// trigger of this measure's own: that comes after the commit, and costs ours a little. The floor's counts from the call that signals until the local activity with which the run
-// answers has noted the time: what is left of ours without Kafka, bridge, database and storage.
+// trigger of this measure's own: that comes after the commit, and costs ours a little. The floor's counts from the call that
+// signals until the local activity with which the run answers has noted the time: what is left of ours without Kafka, bridge,
+// database and storage.
 var latencies = Measure{
 	Name:   "latency",
 	About:  "from a result's record to its column, over a signal that is answered by one local activity",
@@ -123,33 +119,24 @@ func latencyFloor(ctx context.Context, lab *Lab, runs int, rate float64) ([]floa
 	if err != nil {
 		return nil, err
 	}
-	select {
-	case <-floor.process.Done():
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	}
-	content, err := os.ReadFile(floor.Log)
-	if err != nil {
+	defer floor.Stop(ctx)
+	var said struct{ Milliseconds []float64 }
+	if err := floor.result(ctx, &said); err != nil {
 		return nil, err
 	}
-	lines := bytes.Split(bytes.TrimSpace(content), []byte("\n"))
-	var said struct{ Milliseconds []float64 }
-	if err := json.Unmarshal(lines[len(lines)-1], &said); err != nil || len(said.Milliseconds) != 2*runs {
-		return nil, errors.Join(fmt.Errorf("the floor failed: %s", floor.tail()), floor.process.Wait(), err)
+	if len(said.Milliseconds) != 2*runs {
+		return nil, fmt.Errorf("the floor tells of %d signals and not of %d", len(said.Milliseconds), 2*runs)
 	}
 	return said.Milliseconds, nil
 }
 
 // responder answers for the services, and watches the columns.
 type responder struct {
-	lab   *Lab
-	kafka *kgo.Client
-	db    *pgx.Conn
-	// transcript is one of somebody, to be made anybody's.
-	transcript []byte
+	lab        *Lab
+	kafka      *kgo.Client
+	db         *pgx.Conn
+	transcript func(i int, video contract.VideoID) []byte
 }
-
-const somebody = contract.VideoID("0b5a2f1e-9c1d-4a53-8f0e-1d2c3b4a5968")
 
 func newResponder(ctx context.Context, lab *Lab) (*responder, error) {
 	kafka, err := kgo.NewClient(kgo.SeedBrokers(strings.Split(lab.Env.Value("KAFKA_BROKERS"), ",")...), kgo.ProducerLinger(0),
@@ -166,7 +153,7 @@ func newResponder(ctx context.Context, lab *Lab) (*responder, error) {
 		kafka.Close()
 		return nil, errors.Join(err, db.Close(ctx))
 	}
-	return &responder{lab: lab, kafka: kafka, db: db, transcript: simulator.Transcript(somebody, simulator.Length(10*time.Minute))}, nil
+	return &responder{lab: lab, kafka: kafka, db: db, transcript: transcripts(10 * time.Minute)}, nil
 }
 
 func (r *responder) close(ctx context.Context) {
@@ -217,7 +204,7 @@ func (r *responder) round(ctx context.Context, videos int, rate float64) (map[co
 		}
 		record := &kgo.Record{Topic: "update_transcribe", Key: []byte(id)}
 		if track == contract.TranscriptionTrack {
-			record.Value = bytes.Replace(r.transcript, []byte(somebody), []byte(id), 1)
+			record.Value = r.transcript(i, id)
 		} else {
 			record.Topic = "finish_compress"
 			record.Key, record.Value = simulator.CompressionMessage(id, simulator.URLObject)
@@ -236,34 +223,13 @@ func (r *responder) round(ctx context.Context, videos int, rate float64) (map[co
 }
 
 func (r *responder) create(ctx context.Context, n int) ([]contract.VideoID, error) {
-	body, err := json.Marshal(map[string]any{
-		"title": "Graphs, part 1", "description": "Paths, cycles and trees, with an example of each.", "camera_video_url": "https://cdn.example.com/raw/graphs-1.mp4", "level": "beginner",
-	})
-	if err != nil {
-		return nil, err
-	}
 	ids := make([]contract.VideoID, n)
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(4)
 	for i := range ids {
-		group.Go(func() error {
-			req, err := http.NewRequestWithContext(ctx, http.MethodPost, r.lab.Block.URL(ports.API)+"/api/courses/"+r.lab.Course+"/videos", bytes.NewReader(body))
-			if err != nil {
-				return err
-			}
-			req.Header.Set("Authorization", "Bearer "+r.lab.Token)
-			req.Header.Set("Content-Type", "application/json")
-			resp, err := http.DefaultClient.Do(req)
-			if err != nil {
-				return err
-			}
-			defer func() { _ = resp.Body.Close() }()
-			var created struct{ Data struct{ ID contract.VideoID } }
-			if err := json.NewDecoder(resp.Body).Decode(&created); err != nil || resp.StatusCode != http.StatusCreated {
-				return errors.Join(fmt.Errorf("POST is answered %s", resp.Status), err)
-			}
-			ids[i] = created.Data.ID
-			return nil
+		group.Go(func() (err error) {
+			ids[i], err = r.lab.create(ctx, usualTitle)
+			return err
 		})
 	}
 	return ids, group.Wait()
@@ -273,21 +239,8 @@ func (r *responder) create(ctx context.Context, n int) ([]contract.VideoID, erro
 func (r *responder) asked(ctx context.Context, ids []contract.VideoID) error {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
-	for {
-		var n int
-		err := r.db.QueryRow(ctx, `select count(*) from pipeline.videos where video_id = any($1::uuid[]) and asks = 1`, texts(ids)).Scan(&n)
-		if err != nil {
-			return err
-		}
-		if n == len(ids) {
-			return nil
-		}
-		select {
-		case <-time.After(50 * time.Millisecond):
-		case <-ctx.Done():
-			return fmt.Errorf("%d of %d videos were asked for: %w", n, len(ids), ctx.Err())
-		}
-	}
+	return until(ctx, r.db, 50*time.Millisecond, fmt.Sprintf("%d videos are asked for", len(ids)),
+		`select count(*) = $2::int from pipeline.videos where video_id = any($1::uuid[]) and asks = 1`, texts(ids), len(ids))
 }
 
 // watchColumns has the database announce each column that is set.

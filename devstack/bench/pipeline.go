@@ -1,14 +1,9 @@
 package bench
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"net/http"
-	"os"
 	"strconv"
 	"sync/atomic"
 	"time"
@@ -20,7 +15,6 @@ import (
 
 	"github.com/codeendelea/vidflow/devstack/bench/report"
 	"github.com/codeendelea/vidflow/devstack/ports"
-	"github.com/codeendelea/vidflow/devstack/simulator"
 	"github.com/codeendelea/vidflow/internal/contract"
 	"github.com/codeendelea/vidflow/workflows"
 )
@@ -47,7 +41,7 @@ var pipeline = Measure{
 		defer p.close()
 		note := func() string {
 			return fmt.Sprintf("videos and runs a second, %d callers, transcripts of %d KB; events of a run: ours %.1f, the floor's %.1f",
-				pipelineCallers, len(p.transcript)/1000, p.ownEvents, p.events)
+				pipelineCallers, len(p.transcript(0, ""))/1000, p.ownEvents, p.events)
 		}
 		ratio := report.Row{Key: "pipeline_throughput_ratio", Goal: &report.Goal{Op: report.AtLeast, Value: 0.8}}
 		apart := ratio
@@ -120,28 +114,21 @@ type wholePipeline struct {
 	db         *pgx.Conn
 	temporal   client.Client
 	kafka      *kgo.Client
-	http       *http.Client
 	answered   chan error // one, when the services have ended: why
-	transcript []byte
-	idAt       int
+	transcript func(i int, video contract.VideoID) []byte
 	// done is how many videos have been through, floors how many rounds of the floor there were.
 	done, floors int
 	// ownEvents is how many a run of the latest round has, on average of some, and events one of the latest floor.
 	ownEvents, events float64
 }
 
-// placeholder, which is as long as any id, stands for the video's id in the transcript.
-const placeholder = "00000000-0000-4000-8000-000000000000"
-
 // doneURL begins the addresses of compressed videos.
 const doneURL = "https://cdn.example.test/compressed/"
 
 func newPipeline(ctx context.Context, lab *Lab) (_ *wholePipeline, err error) {
-	transcript := simulator.Transcript(placeholder, simulator.Length(pipelineSpeech))
 	p := &wholePipeline{
 		lab: lab, children: map[string]*Child{}, answered: make(chan error, 1),
-		transcript: transcript, idAt: bytes.Index(transcript, []byte(placeholder)),
-		http: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 1000}},
+		transcript: transcripts(pipelineSpeech),
 	}
 	defer func() {
 		if err != nil {
@@ -159,7 +146,7 @@ func newPipeline(ctx context.Context, lab *Lab) (_ *wholePipeline, err error) {
 	if p.db, err = pgx.Connect(ctx, lab.SuperuserURL); err != nil {
 		return nil, err
 	}
-	if p.temporal, err = dialTemporal(lab); err != nil {
+	if p.temporal, err = lab.temporal(); err != nil {
 		return nil, err
 	}
 	p.kafka, err = kgo.NewClient(
@@ -175,7 +162,6 @@ func newPipeline(ctx context.Context, lab *Lab) (_ *wholePipeline, err error) {
 }
 
 func (p *wholePipeline) close() {
-	p.http.CloseIdleConnections()
 	if p.kafka != nil {
 		p.kafka.Close()
 		if err := <-p.answered; !errors.Is(err, kgo.ErrClientClosed) {
@@ -207,8 +193,7 @@ func (p *wholePipeline) answer(ctx context.Context) error {
 			return *err
 		}
 		fetches.EachRecord(func(r *kgo.Record) {
-			transcript := bytes.Clone(p.transcript)
-			copy(transcript[p.idAt:], r.Key)
+			transcript := p.transcript(0, contract.VideoID(r.Key))
 			p.kafka.Produce(ctx, &kgo.Record{Topic: "update_transcribe", Key: r.Key, Value: transcript}, told)
 			p.kafka.Produce(ctx, &kgo.Record{Topic: "finish_compress", Key: r.Key, Value: append([]byte(doneURL), r.Key...)}, told)
 		})
@@ -230,7 +215,7 @@ func (p *wholePipeline) round(ctx context.Context, n, callers int, c costs) (flo
 	for range callers {
 		group.Go(func() error {
 			for next.Add(1) <= int64(n) {
-				if err := p.create(groupCtx); err != nil {
+				if _, err := p.lab.create(groupCtx, usualTitle); err != nil {
 					return err
 				}
 			}
@@ -276,29 +261,6 @@ func (p *wholePipeline) countEvents(ctx context.Context) error {
 	}
 	p.ownEvents = float64(sum) / float64(len(ids))
 	return nil
-}
-
-var newVideo = []byte(`{"title": "Graphs, part 1", "description": "Paths, cycles and trees, and how to find them.",` +
-	` "camera_video_url": "https://cdn.example.test/raw/graphs-1.mp4", "level": "beginner"}`)
-
-func (p *wholePipeline) create(ctx context.Context) error {
-	address := p.lab.Block.URL(ports.API) + "/api/courses/" + p.lab.Course + "/videos"
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, address, bytes.NewReader(newVideo))
-	if err != nil {
-		return err
-	}
-	req.Header.Set("Authorization", "Bearer "+p.lab.Token)
-	req.Header.Set("Content-Type", "application/json")
-	resp, err := p.http.Do(req)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = resp.Body.Close() }()
-	body, err := io.ReadAll(resp.Body)
-	if err == nil && resp.StatusCode != http.StatusCreated {
-		err = fmt.Errorf("POST answered %s: %s", resp.Status, body)
-	}
-	return err
 }
 
 // await waits until so many videos have both columns set. It asks seldom while many are missing, so that asking costs
@@ -355,8 +317,8 @@ func (p *wholePipeline) floor(ctx context.Context, n, callers int, c costs, pref
 		return 0, err
 	}
 	before[bareFloor] = own
-	result, err := child.result(ctx, 5*time.Minute)
-	if err != nil {
+	var told struct{ Seconds, Events float64 }
+	if err := child.result(ctx, &told); err != nil {
 		return 0, err
 	}
 	after, err := p.cpu(ctx)
@@ -368,32 +330,6 @@ func (p *wholePipeline) floor(ctx context.Context, n, callers int, c costs, pref
 	}
 	child.Stop(ctx)
 	c.note(prefix, n, before, after)
-	var told struct{ Seconds, Events float64 }
-	if err := json.Unmarshal(result, &told); err != nil {
-		return 0, fmt.Errorf("the floor says %q: %w", result, err)
-	}
 	p.events = told.Events
 	return float64(n) / told.Seconds, nil
-}
-
-// result waits for the second line that a floor prints, the first being that it serves.
-func (c *Child) result(ctx context.Context, patience time.Duration) ([]byte, error) {
-	ctx, cancel := context.WithTimeout(ctx, patience)
-	defer cancel()
-	for {
-		content, err := os.ReadFile(c.Log)
-		if err != nil {
-			return nil, err
-		}
-		if lines := bytes.SplitAfter(content, []byte("\n")); len(lines) > 2 {
-			return lines[1], nil
-		}
-		select {
-		case <-time.After(50 * time.Millisecond):
-		case <-c.process.Done():
-			return nil, fmt.Errorf("%s ended without a result: %w\n%s", c.Name, errors.Join(c.process.Wait()), c.tail())
-		case <-ctx.Done():
-			return nil, fmt.Errorf("%s has no result: %w\n%s", c.Name, ctx.Err(), c.tail())
-		}
-	}
 }

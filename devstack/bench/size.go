@@ -9,11 +9,9 @@ import (
 	"github.com/jackc/pgx/v5"
 	"golang.org/x/sync/errgroup"
 
-	"github.com/codeendelea/vidflow/devstack/api"
 	"github.com/codeendelea/vidflow/devstack/bench/report"
 	"github.com/codeendelea/vidflow/devstack/ports"
 	"github.com/codeendelea/vidflow/devstack/simulator"
-	"github.com/codeendelea/vidflow/internal/contract"
 )
 
 var sizes = Measure{
@@ -116,15 +114,11 @@ func sendVideos(ctx context.Context, lab *Lab, n int) (looks int, err error) {
 	if err != nil {
 		return looks, err
 	}
-	client := api.Client{URL: lab.Block.URL(ports.API), Token: lab.Token}
 	creating, creation := errgroup.WithContext(ctx)
 	creating.SetLimit(sizeAtOnce)
-	for i := range n {
+	for range n {
 		creating.Go(func() error {
-			_, err := client.Create(creation, lab.Course, api.NewVideo{
-				Title: fmt.Sprintf("Size of the processes, %d", i), Description: "A video that the processes grow by.",
-				CameraURL: "https://example.test/size.mp4", Level: string(contract.Beginner),
-			})
+			_, err := lab.create(creation, usualTitle)
 			return err
 		})
 	}
@@ -138,18 +132,6 @@ func sendVideos(ctx context.Context, lab *Lab, n int) (looks int, err error) {
 		if err := wait(ctx, 100*time.Millisecond); err != nil {
 			return looks, fmt.Errorf("videos are not done in time: %w", err)
 		}
-	}
-}
-
-// wait lets time pass.
-func wait(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
 	}
 }
 

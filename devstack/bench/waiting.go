@@ -132,7 +132,7 @@ type waiters struct {
 }
 
 func newWaiters(ctx context.Context, lab *Lab) (*waiters, error) {
-	temporal, err := dialTemporal(lab)
+	temporal, err := lab.temporal()
 	if err != nil {
 		return nil, err
 	}
@@ -189,7 +189,7 @@ func (w *waiters) wait(ctx context.Context, n int) ([]contract.VideoID, error) {
 	if err := starts.Wait(); err != nil {
 		return nil, err
 	}
-	return ids, w.until(ctx, 50*time.Millisecond, fmt.Sprintf("%d videos wait", n),
+	return ids, until(ctx, w.db, 50*time.Millisecond, fmt.Sprintf("%d videos wait", n),
 		`select count(*) = cardinality($1::text[]) from pipeline.videos where video_id = any($1::text[]::uuid[]) and asked_at is not null`, texts)
 }
 
@@ -203,7 +203,7 @@ func (w *waiters) time(ctx context.Context, ids []contract.VideoID) ([]time.Dura
 		}
 		sent := time.Now()
 		limited, cancel := context.WithTimeout(ctx, waitingResultTimeout)
-		err = w.until(limited, time.Millisecond, "the transcript of video "+id.String(), `select transcript_url is not null from public.videos where id = $1`, id.String())
+		err = until(limited, w.db, time.Millisecond, "the transcript of video "+id.String(), `select transcript_url is not null from public.videos where id = $1`, id.String())
 		cancel()
 		if err != nil {
 			return nil, err
@@ -211,20 +211,4 @@ func (w *waiters) time(ctx context.Context, ids []contract.VideoID) ([]time.Dura
 		took = append(took, time.Since(sent))
 	}
 	return took, nil
-}
-
-// until asks the database again and again until it says true.
-func (w *waiters) until(ctx context.Context, pause time.Duration, what, query string, args ...any) error {
-	for {
-		var there bool
-		if err := w.db.QueryRow(ctx, query, args...).Scan(&there); err != nil {
-			return fmt.Errorf("%s: %w", what, err)
-		}
-		if there {
-			return nil
-		}
-		if err := wait(ctx, pause); err != nil {
-			return fmt.Errorf("%s: %w", what, err)
-		}
-	}
 }

@@ -2,9 +2,7 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
-	"os"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -83,9 +81,7 @@ func (c *bareCmd) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	err = json.NewEncoder(os.Stdout).Encode(map[string]float64{"seconds": took.Seconds(), "events": events})
-	<-ctx.Done() // until what it cost has been looked at
-	return err
+	return tell(ctx, map[string]float64{"seconds": took.Seconds(), "events": events})
 }
 
 // batch has n runs begun, signalled and ended, makes sure of it, and says how long it took until the last had ended.

@@ -2,9 +2,7 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
-	"os"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -95,7 +93,7 @@ func (c *createCmd) Run(ctx context.Context) error {
 	if int64(after) != all.Load() {
 		return fmt.Errorf("%d transactions, and %d videos with all their rows", all.Load(), after)
 	}
-	return json.NewEncoder(os.Stdout).Encode(map[string]float64{
+	return tell(ctx, map[string]float64{
 		"per_second": float64(counted.Load()) / c.Time.Seconds(), "cpu_ms": cpu / float64(all.Load()),
 	})
 }

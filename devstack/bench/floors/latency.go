@@ -2,11 +2,9 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"os"
 	"sync"
 	"time"
 
@@ -128,7 +126,7 @@ func (l *latency) Run(ctx context.Context) error {
 	if len(seen.took) != 2*len(runs) {
 		return fmt.Errorf("%d signals were answered and not %d", len(seen.took), 2*len(runs))
 	}
-	return json.NewEncoder(os.Stdout).Encode(map[string][]float64{"milliseconds": seen.took})
+	return tell(ctx, map[string][]float64{"milliseconds": seen.took})
 }
 
 // waiting waits until all runs have had their first task.

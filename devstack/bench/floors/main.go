@@ -1,10 +1,11 @@
 // Command floors holds what vidflow is measured against: the least that has to be done, written as simply as it can be, on
 // the public client libraries alone. Each floor is a process of its own, as vidflow's are, prints a line when it serves,
-// and checks that it did what it claims.
+// checks that it did what it claims, prints its result, and ends when it is told to.
 package main
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"log/slog"
 	"os"
@@ -31,6 +32,13 @@ func dial(ctx context.Context) (client.Client, error) {
 		Logger:            tlog.NewStructuredLogger(slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelError}))),
 		ConnectionOptions: client.ConnectionOptions{GrpcCompression: &client.GrpcCompressionNone{}},
 	})
+}
+
+// tell prints what a floor came to, and waits until what it cost has been looked at.
+func tell(ctx context.Context, result any) error {
+	err := json.NewEncoder(os.Stdout).Encode(result)
+	<-ctx.Done()
+	return err
 }
 
 func main() {

@@ -2,10 +2,8 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"os"
 	"strings"
 	"time"
 
@@ -69,7 +67,7 @@ func (s *signals) Run(ctx context.Context) error {
 			return err
 		}
 	}
-	return json.NewEncoder(os.Stdout).Encode(map[string]float64{"signals": float64(done), "seconds": took.Seconds()})
+	return tell(ctx, map[string]float64{"signals": float64(done), "seconds": took.Seconds()})
 }
 
 func hasEvents(ctx context.Context, temporal client.Client, id string, want int64) error {
