@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -53,7 +54,7 @@ func setup(t *testing.T, cfg activities.Config) *fixture {
 	f := &fixture{t: t, db: postgrestest.New(t), id: postgrestest.NewVideoID(), topic: uuid.New(), records: map[int64][]byte{}}
 	course, user := f.db.Course(t)
 	_, err := f.db.Store.CreateVideo(t.Context(), postgres.NewVideo{UserID: user, Video: contract.Video{
-		ID: f.id, CourseID: course, Title: "Loops", Description: "What a loop is good for",
+		ID: f.id, CourseID: course, Title: strings.Repeat("Loops ", 42), Description: "What a loop is good for",
 		CameraVideoURL: "https://cdn.example.org/raw.mp4", Level: contract.Beginner,
 	}})
 	if err != nil {
@@ -237,6 +238,13 @@ func TestBegin(t *testing.T) {
 			}
 			if plan.Settings.AskAgainAfter != 6*time.Hour {
 				t.Errorf("settings are missing: %+v", plan.Settings)
+			}
+			// Each run keeps its plan for ever: nothing is in it that it has no use for.
+			if waits := plan.Settings.UnknownGrace > 0; waits != (tc.want.Missing == workflows.Unknown) {
+				t.Errorf("grace for an unknown video: %s", plan.Settings.UnknownGrace)
+			}
+			if len(plan.Title) > workflows.MaxTitleBytes {
+				t.Errorf("title of %d bytes", len(plan.Title))
 			}
 		})
 	}
