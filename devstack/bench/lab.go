@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -29,6 +28,7 @@ import (
 	"github.com/codeendelea/vidflow/devstack/ports"
 	"github.com/codeendelea/vidflow/devstack/postgres"
 	"github.com/codeendelea/vidflow/devstack/process"
+	"github.com/codeendelea/vidflow/devstack/readiness"
 	"github.com/codeendelea/vidflow/internal/contract"
 )
 
@@ -243,24 +243,8 @@ func (c *Child) tail() string {
 }
 
 func (c *Child) ready(ctx context.Context) error {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, c.OpsURL+"/readyz", nil)
-	if err != nil {
-		return err
-	}
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = resp.Body.Close() }()
-	body, err := io.ReadAll(io.LimitReader(resp.Body, 64<<10))
-	if err != nil {
-		return err
-	}
-	var answer struct {
-		Status string `json:"status"`
-	}
-	if err := json.Unmarshal(body, &answer); err != nil || answer.Status != "ready" {
-		return errors.Join(fmt.Errorf("/readyz: %s: %s", resp.Status, body), err)
+	if missing := readiness.Missing(ctx, c.OpsURL); missing != "" {
+		return errors.New(missing)
 	}
 	return nil
 }

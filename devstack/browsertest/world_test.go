@@ -1,15 +1,12 @@
 package browsertest
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
+	"errors"
 	"fmt"
-	"net/http"
 	"os"
 	"os/exec"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -21,6 +18,7 @@ import (
 	"github.com/codeendelea/vidflow/devstack/envfile"
 	"github.com/codeendelea/vidflow/devstack/ports"
 	"github.com/codeendelea/vidflow/devstack/process"
+	"github.com/codeendelea/vidflow/devstack/readiness"
 	"github.com/codeendelea/vidflow/devstack/seed"
 	"github.com/codeendelea/vidflow/devstack/simulator"
 	"github.com/codeendelea/vidflow/devstack/storage"
@@ -42,7 +40,7 @@ type world struct {
 	topics   topics
 	block    ports.Block
 	env      envfile.Vars
-	log      *lockedBuffer
+	log      *process.Output
 	running  map[string]*process.Process
 }
 
@@ -52,7 +50,7 @@ type topics struct{ ask, transcribed, compressed string }
 func newWorld(t *testing.T, name, namespace string) *world {
 	t.Helper()
 	w := &world{
-		t: t, db: postgrestest.New(t), running: map[string]*process.Process{}, log: &lockedBuffer{},
+		t: t, db: postgrestest.New(t), running: map[string]*process.Process{}, log: new(process.Output),
 		storage: storage.Controller{URL: need(t, "VIDFLOW_TEST_STORAGE_CONTROL")},
 		topics:  topics{ask: "Transcribe-" + name, transcribed: "update_transcribe-" + name, compressed: "finish_compress-" + name},
 	}
@@ -131,23 +129,6 @@ func need(t *testing.T, name string) string {
 	return value
 }
 
-type lockedBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *lockedBuffer) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *lockedBuffer) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
-}
-
 var opsPort = map[string]ports.Service{"worker": ports.WorkerOps, "starter": ports.StarterOps, "kafkabridge": ports.BridgeOps}
 
 // start starts a process of vidflow and waits until it is ready.
@@ -168,21 +149,8 @@ func (w *world) start(name string, settings ...envfile.Var) {
 			w.t.Fatalf("%s ended: %v", name, child.Wait())
 		default:
 		}
-		req, err := http.NewRequestWithContext(ctx, http.MethodGet, w.block.URL(opsPort[name])+"/readyz", nil)
-		if err != nil {
-			return err
-		}
-		resp, err := http.DefaultClient.Do(req)
-		if err != nil {
-			return err
-		}
-		defer func() { _ = resp.Body.Close() }()
-		var answer struct{ Status string }
-		if err := json.NewDecoder(resp.Body).Decode(&answer); err != nil {
-			return err
-		}
-		if answer.Status != "ready" {
-			return fmt.Errorf("it is %s", answer.Status)
+		if missing := readiness.Missing(ctx, w.block.URL(opsPort[name])); missing != "" {
+			return errors.New(missing)
 		}
 		return nil
 	})

@@ -4,11 +4,9 @@ import (
 	"bytes"
 	"context"
 	"crypto/rand"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
-	"net/http"
 	"os"
 	"os/exec"
 	"slices"
@@ -29,6 +27,7 @@ import (
 	"github.com/codeendelea/vidflow/devstack/outcome"
 	"github.com/codeendelea/vidflow/devstack/ports"
 	"github.com/codeendelea/vidflow/devstack/process"
+	"github.com/codeendelea/vidflow/devstack/readiness"
 	"github.com/codeendelea/vidflow/devstack/seed"
 	"github.com/codeendelea/vidflow/devstack/simulator"
 	"github.com/codeendelea/vidflow/devstack/storage"
@@ -241,28 +240,18 @@ var opsPort = map[string]ports.Service{
 // awaitStatus waits until the process says that it is "ready", "degraded" or "not ready".
 func (p *pipeline) awaitStatus(name, want string) {
 	p.t.Helper()
-	var got string
 	p.await(name+" is "+want, func(ctx context.Context) error {
 		select {
 		case <-p.processes[name].Done():
 			p.t.Fatalf("%s ended: %v", name, p.processes[name].Wait())
 		default:
 		}
-		req, err := http.NewRequestWithContext(ctx, http.MethodGet, p.block.URL(opsPort[name])+"/readyz", nil)
+		answer, err := readiness.Ask(ctx, p.block.URL(opsPort[name]))
 		if err != nil {
 			return err
 		}
-		resp, err := http.DefaultClient.Do(req)
-		if err != nil {
-			return err
-		}
-		defer func() { _ = resp.Body.Close() }()
-		var answer map[string]any
-		if err := json.NewDecoder(resp.Body).Decode(&answer); err != nil {
-			return err
-		}
-		if got, _ = answer["status"].(string); got != want {
-			return fmt.Errorf("it is %v", answer)
+		if answer.Status != want {
+			return fmt.Errorf("it is %+v", answer)
 		}
 		return nil
 	})

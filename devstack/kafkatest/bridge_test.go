@@ -15,6 +15,7 @@ import (
 	"go.temporal.io/sdk/client"
 
 	"github.com/codeendelea/vidflow/devstack/apache"
+	"github.com/codeendelea/vidflow/devstack/process"
 	"github.com/codeendelea/vidflow/internal/contract"
 	"github.com/codeendelea/vidflow/internal/kafka"
 	"github.com/codeendelea/vidflow/kafkabridge"
@@ -58,7 +59,7 @@ type crossing struct {
 	names    apache.Names
 	temporal *temporal
 	reader   *kafka.Reader
-	log      *lines
+	log      *process.Output
 	cfg      kafkabridge.Config
 }
 
@@ -99,7 +100,7 @@ func newCrossing(t *testing.T, settings map[string]string) *crossing {
 // start runs the bridge until stop is called, or the end of the test.
 func (c *crossing) start() (stop func()) {
 	c.t.Helper()
-	bridge, err := kafkabridge.New(c.cfg, c.temporal, c.log.logger())
+	bridge, err := kafkabridge.New(c.cfg, c.temporal, logTo(c.log))
 	if err != nil {
 		c.t.Fatal(err)
 	}

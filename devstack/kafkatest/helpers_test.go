@@ -5,12 +5,12 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
+	"io"
 	"log/slog"
 	"os"
 	"os/exec"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -18,6 +18,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/codeendelea/vidflow/devstack/apache"
+	"github.com/codeendelea/vidflow/devstack/process"
 	"github.com/codeendelea/vidflow/internal/kafka"
 )
 
@@ -153,33 +154,14 @@ func (s *site) tool(stdin []byte, class string, args ...string) string {
 	return string(out)
 }
 
-// lines is a log that a test can read while it is written.
-type lines struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-// Write implements io.Writer.
-func (l *lines) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *lines) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
-}
-
-func (l *lines) logger() *slog.Logger {
-	return slog.New(slog.NewTextHandler(l, &slog.HandlerOptions{Level: slog.LevelDebug}))
+func logTo(out io.Writer) *slog.Logger {
+	return slog.New(slog.NewTextHandler(out, &slog.HandlerOptions{Level: slog.LevelDebug}))
 }
 
 // logOf is a log that is shown when the test fails.
-func logOf(t *testing.T) *lines {
+func logOf(t *testing.T) *process.Output {
 	t.Helper()
-	var l lines
+	var l process.Output
 	t.Cleanup(func() {
 		if t.Failed() {
 			const most = 20_000

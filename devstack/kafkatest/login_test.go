@@ -11,6 +11,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 
 	"github.com/codeendelea/vidflow/devstack/apache"
+	"github.com/codeendelea/vidflow/devstack/process"
 	"github.com/codeendelea/vidflow/internal/kafka"
 )
 
@@ -54,9 +55,9 @@ func TestLogin(t *testing.T) {
 				} {
 					wrong := cfg
 					mistake(&wrong)
-					var log lines
+					var log process.Output
 					began := time.Now()
-					err := kafka.CheckTopics(within(t, seconds), newClient(t, wrong, log.logger()), topic)
+					err := kafka.CheckTopics(within(t, seconds), newClient(t, wrong, logTo(&log)), topic)
 					wantSetup(t, err, "the Kafka login was refused")
 					if took := time.Since(began); took > seconds-time.Second {
 						t.Errorf("%s is named after %s", what, took)
@@ -104,8 +105,8 @@ func TestCertificates(t *testing.T) {
 			t.Parallel()
 			cfg := s.config(apache.Guest, kafka.MechanismScramSHA256)
 			row.change(&cfg)
-			var log lines
-			err := kafka.CheckTopics(within(t, seconds), newClient(t, cfg, log.logger()), topic)
+			var log process.Output
+			err := kafka.CheckTopics(within(t, seconds), newClient(t, cfg, logTo(&log)), topic)
 			if row.says != "" {
 				wantSetup(t, err, row.says)
 			} else if err != nil {

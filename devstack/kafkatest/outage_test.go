@@ -10,6 +10,7 @@ import (
 
 	"github.com/codeendelea/vidflow/devstack/apache"
 	"github.com/codeendelea/vidflow/devstack/control"
+	"github.com/codeendelea/vidflow/devstack/process"
 	"github.com/codeendelea/vidflow/internal/kafka"
 )
 
@@ -23,7 +24,7 @@ func TestOutage(t *testing.T) {
 	// Patient enough for an outage: it goes on trying for two minutes.
 	cfg := c.config(apache.VidflowStart, kafka.MechanismScramSHA256)
 	cfg.Retries = 1000
-	producer := newProducer(t, cfg, log.logger())
+	producer := newProducer(t, cfg, logTo(log))
 	publish := func(r *kgo.Record) error {
 		_, _, err := producer.Publish(within(t, 2*patience), c.names.Transcribed, r.Key, r.Value)
 		return err
@@ -76,7 +77,7 @@ func TestOutage(t *testing.T) {
 			c.awaitCommitted()
 		})
 	}
-	for _, said := range []*lines{log, c.log} {
+	for _, said := range []*process.Output{log, c.log} {
 		if text := said.String(); strings.Contains(text, "Kafka login refused") || strings.Contains(text, "cannot be connected to") {
 			t.Error("an outage was taken for a mistake in the set-up")
 		}
