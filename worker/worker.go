@@ -28,6 +28,9 @@ type Config struct {
 	// Build is what the server notes as the build of the worker with each workflow task, in the history of the run. Default:
 	// the hash of the binary, which is read for that.
 	Build string
+	// Version makes the worker a versioned one, which gets tasks of runs that are its version's alone. Without a deployment's
+	// name it is unversioned.
+	Version sdk.WorkerDeploymentVersion
 	// StopTimeout is how long activities in hand may take to end once the worker is stopped; what has not ended by then
 	// is tried again by another worker. Default 20 s.
 	StopTimeout time.Duration
@@ -64,6 +67,9 @@ func New(temporal client.Client, steps *activities.Activities, cfg Config, log *
 			}
 		},
 	}
+	if cfg.Version.DeploymentName != "" {
+		options.DeploymentOptions = sdk.DeploymentOptions{UseVersioning: true, Version: cfg.Version}
+	}
 	tune(&options)
 	sdk.SetBinaryChecksum(cfg.Build) // also keeps the SDK from reading the binary for its hash
 	w.make = func() sdk.Worker {
@@ -77,7 +83,11 @@ func New(temporal client.Client, steps *activities.Activities, cfg Config, log *
 // Register tells a registry of the workflow and its activities. A nil steps registers activities that can be named but
 // not executed, which is enough to replay histories.
 func Register(r sdk.Registry, steps *activities.Activities) {
-	r.RegisterWorkflowWithOptions(workflows.Video, workflow.RegisterOptions{Name: workflows.VideoWorkflow})
+	r.RegisterWorkflowWithOptions(workflows.Video, workflow.RegisterOptions{
+		Name: workflows.VideoWorkflow,
+		// A run stays with the version that it began on (decision 29). It says nothing in a worker that is unversioned.
+		VersioningBehavior: workflow.VersioningBehaviorPinned,
+	})
 	for name, step := range methods(steps) {
 		r.RegisterActivityWithOptions(step, activity.RegisterOptions{Name: name})
 	}

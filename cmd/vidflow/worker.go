@@ -1,10 +1,12 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"log/slog"
 
 	"go.temporal.io/sdk/client"
+	sdk "go.temporal.io/sdk/worker"
 
 	"github.com/codeendelea/vidflow/activities"
 	"github.com/codeendelea/vidflow/internal/config"
@@ -65,10 +67,19 @@ func openWorker(
 			settings.Observer = metrics
 			steps := activities.New(deps, settings, log)
 			return worker.New(temporal, steps, worker.Config{
-				Build: buildInfo().ID(), StopTimeout: cfg.Process.ShutdownTimeout, Metrics: metrics,
+				Build: buildInfo().ID(), Version: workerVersion(cfg.Temporal),
+				StopTimeout: cfg.Process.ShutdownTimeout, Metrics: metrics,
 			}, log).Run(ctx)
 		},
 	}, opened, nil
+}
+
+// workerVersion is the version that the environment makes the worker, its build id the binary's own where none is said.
+func workerVersion(cfg config.Temporal) sdk.WorkerDeploymentVersion {
+	if cfg.DeploymentName == "" {
+		return sdk.WorkerDeploymentVersion{}
+	}
+	return sdk.WorkerDeploymentVersion{DeploymentName: cfg.DeploymentName, BuildID: cmp.Or(cfg.BuildID, buildInfo().ID())}
 }
 
 func activitiesConfig(cfg *config.Config, searchAttributes bool) activities.Config {

@@ -78,6 +78,8 @@ type Temporal struct {
 	// Address and Namespace are those of Options, with the SDK's defaults filled in: for messages.
 	Address   string
 	Namespace string
+	// DeploymentName and BuildID are the worker's version; without a name it has none. BuildID may be empty with a name.
+	DeploymentName, BuildID string
 
 	options client.Options
 }
@@ -219,6 +221,11 @@ func (c *Config) together(commands []Command) []Problem {
 	}
 	if c.Kafka.Username == "" && !c.Kafka.Password.Empty() {
 		problems = append(problems, Problem{"KAFKA_USERNAME", "is not set, but KAFKA_PASSWORD is; want its user"})
+	}
+	if c.Temporal.DeploymentName == "" && c.Temporal.BuildID != "" {
+		problems = append(problems, Problem{
+			"TEMPORAL_DEPLOYMENT_NAME", "is not set, but TEMPORAL_WORKER_BUILD_ID is; want the deployment that the build belongs to, or neither",
+		})
 	}
 	if (c.Traces.CertificateFile == "") != (c.Traces.KeyFile == "") {
 		problems = append(problems, Problem{

@@ -157,6 +157,9 @@ func TestLoad_refuses(t *testing.T) {
 		{"DATABASE_URL", "postgres://u:hunter2hunter2%zz@db/x", "percent-encoded"},
 		{"TEMPORAL_TLS", "maybe", "true or false"},
 		{"TEMPORAL_TLS_CLIENT_CERT_PATH", "/no/such/file", "no such file or directory"},
+		{"TEMPORAL_DEPLOYMENT_NAME", "vidflow.worker", "without . and :"},
+		{"TEMPORAL_DEPLOYMENT_NAME", "__vidflow", "Temporal's own"},
+		{"TEMPORAL_WORKER_BUILD_ID", strings.Repeat("x", 256), "at most 255 bytes"},
 		{"JWKS_URL", "ftp://x/y", "http or https URL"},
 		{"JWKS_URL", "https://project.supabase.co/auth/v1/keys", "no /.well-known/ in it"},
 		{"PORT", "0", "from 1 to 65535"},
@@ -209,16 +212,17 @@ func TestLoad_names_all_problems_at_once(t *testing.T) {
 		"DATABASE_URL":                  "postgres://db/x",
 		"TEMPORAL_CONFIG_FILE":          os.DevNull,
 		"TEMPORAL_TLS_CLIENT_CERT_DATA": "half of a pair",
+		"TEMPORAL_WORKER_BUILD_ID":      "build-without-deployment",
 		"COMPRESSION_OVERDUE_AFTER":     "tomorrow",
 	})
 	want := []string{
 		"COMPRESSION_OVERDUE_AFTER", "JWT_SECRET or JWKS_URL", "KAFKA_BROKERS", "KAFKA_PASSWORD", "KAFKA_RETRIES", "PORT",
-		"SUPABASE_SERVICE_KEY", "SUPABASE_URL", "TEMPORAL_TLS_*",
+		"SUPABASE_SERVICE_KEY", "SUPABASE_URL", "TEMPORAL_DEPLOYMENT_NAME", "TEMPORAL_TLS_*",
 	}
 	if diff := cmp.Diff(want, problemNames(t, err)); diff != "" {
 		t.Errorf("problems (-want +got):\n%s\n%v", diff, err)
 	}
-	if !strings.Contains(err.Error(), "9 variables are missing or wrong") ||
+	if !strings.Contains(err.Error(), "10 variables are missing or wrong") ||
 		!strings.Contains(err.Error(), "vidflow worker starter --help") {
 		t.Errorf("got %q, want the number of problems and what to do next", err)
 	}

@@ -37,6 +37,33 @@ func text(p *string, want string) value {
 	return value{want, func(s string) error { *p = s; return nil }}
 }
 
+// versionBytes is the longest name or build id of a deployment that every server takes.
+const versionBytes = 255
+
+// deploymentName takes what Temporal takes.
+func deploymentName(p *string) value {
+	return value{"a name of at most 255 bytes without . and :", func(s string) error {
+		if strings.ContainsAny(s, ".:") {
+			return errUnspecific
+		}
+		return buildID(p).set(s)
+	}}
+}
+
+// buildID takes what Temporal takes.
+func buildID(p *string) value {
+	return value{"an id of at most 255 bytes", func(s string) error {
+		if len(s) > versionBytes {
+			return errUnspecific
+		}
+		if strings.HasPrefix(s, "__") {
+			return errors.New("names that begin with __ are Temporal's own")
+		}
+		*p = s
+		return nil
+	}}
+}
+
 // secret takes anything and hides it.
 func secret(p *Secret, want string) value {
 	return value{want, func(s string) error { *p = NewSecret(s); return nil }}

@@ -261,6 +261,16 @@ func (t *Temporal) variables() []Variable {
 			Name: "TEMPORAL_PROFILE", value: text(&s, "a profile of the file"),
 			Meaning: "profile of that file; default when unset",
 		},
+		{
+			Name: "TEMPORAL_DEPLOYMENT_NAME", Commands: worker, Example: "vidflow", value: deploymentName(&t.DeploymentName),
+			Meaning: "Worker Versioning: name of the deployment that the worker belongs to; Temporal's worker controller sets it; " +
+				"the worker is unversioned when unset",
+		},
+		{
+			Name: "TEMPORAL_WORKER_BUILD_ID", Commands: worker, value: buildID(&t.BuildID),
+			Meaning: "its version in that deployment, another for each workflow that is rolled out; when unset the binary's own: its " +
+				"version, else the first letters of its revision",
+		},
 	})
 }
 
