@@ -3,7 +3,6 @@ package kafkabridge
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"sync"
 	"time"
@@ -46,6 +45,10 @@ type session struct {
 	restart map[int32]bool
 	// member says that the group has told which partitions are here, and that they were not lost since.
 	member bool
+	// heldBy names the members of another kind that keep the client out of the group; refused holds at most one token: it was
+	// refused for them.
+	heldBy  string
+	refused chan struct{}
 	// lags has each partition that is assigned; lagsAt is when the broker last told of them all, and measure holds at most one
 	// token: there is one that it was not asked about.
 	lags    map[int32]*lag
@@ -60,6 +63,7 @@ func (c *consumer) open(topicID uuid.UUID, fresh bool) (*session, error) {
 		topicID:    topicID,
 		fresh:      fresh,
 		suspect:    make(chan struct{}, 1),
+		refused:    make(chan struct{}, 1),
 		changed:    make(chan struct{}),
 		partitions: make(map[int32]*partition),
 		lags:       make(map[int32]*lag),
@@ -110,6 +114,7 @@ func (s *session) run(ctx context.Context) error {
 	wg.Go(func() { s.commitOften(background) })
 	wg.Go(func() { s.watchTopic(polling, remade) })
 	wg.Go(func() { s.watchLag(background) })
+	wg.Go(func() { s.watchStrangers(polling) })
 
 	s.poll(polling)
 
@@ -279,8 +284,10 @@ func (s *session) fetchFailed(number int32, err error) {
 	case errors.As(err, &lost):
 		s.log.Error("Kafka has lost records", attrs...)
 	case errors.Is(err, kerr.InconsistentGroupProtocol):
-		s.loud.say(slog.LevelError,
-			"Kafka group cannot be joined while members of another kind are in it; stop them first", attrs...)
+		select {
+		case s.refused <- struct{}{}:
+		default:
+		}
 	case errors.Is(err, kerr.TopicAuthorizationFailed), errors.Is(err, kerr.GroupAuthorizationFailed):
 		s.loud.say(slog.LevelError, "Kafka permission is missing", attrs...)
 	case kerr.IsRetriable(err), kgo.IsRetryableBrokerErr(err):
@@ -288,16 +295,6 @@ func (s *session) fetchFailed(number int32, err error) {
 	default:
 		s.loud.say(slog.LevelWarn, "Kafka fetch failed, trying again", attrs...)
 	}
-}
-
-// joined reports whether the client is a member of its group.
-func (s *session) joined() error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if !s.member {
-		return fmt.Errorf("not yet a member of consumer group %s", s.group)
-	}
-	return nil
 }
 
 // close leaves the group and ends the client, within a time.
@@ -315,7 +312,7 @@ func (s *session) assigned(_ context.Context, cl *kgo.Client, gained map[string]
 		cl.ResumeFetchPartitions(map[string][]int32{s.topic: gained[s.topic]})
 	}
 	s.mu.Lock()
-	s.member = true
+	s.member, s.heldBy = true, ""
 	for _, number := range gained[s.topic] {
 		s.lags[number] = newLag()
 	}

@@ -221,7 +221,8 @@ func TestCheck_groups(t *testing.T) {
 	cluster := newCluster(t)
 	create(t, cluster, nil, names...)
 	cl, err := kgo.NewClient(kgo.SeedBrokers(cluster.ListenAddrs()...), kgo.ConsumerGroup("codeendelea-transcription-consumer"),
-		kgo.ConsumeTopics("update_transcribe"), kgo.Balancers(kgo.RoundRobinBalancer()), kgo.DisableAutoCommit())
+		kgo.ConsumeTopics("update_transcribe"), kgo.Balancers(kgo.RoundRobinBalancer()), kgo.DisableAutoCommit(),
+		kgo.ClientID("the-old-one"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -234,6 +235,7 @@ func TestCheck_groups(t *testing.T) {
 		}
 	}
 	cl.PollFetches(ctx)
+	member, _ := cl.GroupMetadata()
 	var offsets kadm.Offsets
 	offsets.Add(kadm.Offset{Topic: "finish_compress", Partition: 0, At: 0})
 	if err := kadm.NewClient(cl).CommitAllOffsets(ctx, "codeendelea-compression-consumer", offsets); err != nil {
@@ -251,8 +253,8 @@ func TestCheck_groups(t *testing.T) {
 		"codeendelea-transcription-consumer": {
 			Status: kafkatool.Warning, What: "group", Name: "codeendelea-transcription-consumer",
 			Detail: `1 member, 3 records behind; its members share partitions by "roundrobin": they are other consumers, and ` +
-				"vidflow cannot join while they run",
-			Mend: "stop them; vidflow goes on at their committed offsets",
+				"vidflow waits while they run: the-old-one at 127.0.0.1 (" + member + ")",
+			Mend: "when vidflow is to take over: stop them; it goes on at their committed offsets, within seconds",
 		},
 		"codeendelea-compression-consumer": {
 			Status: kafkatool.OK, What: "group", Name: "codeendelea-compression-consumer", Detail: "0 members, 0 records behind",

@@ -43,9 +43,9 @@ func (c *check) groups(ctx context.Context) {
 			f.Detail = fmt.Sprintf("%s, %s behind", plural(len(lag.Members), "member"), plural(int(max(lag.Lag.Total(), 0)), "record"))
 			if len(lag.Members) > 0 && lag.Protocol != "" && lag.Protocol != assignor {
 				f.Status = Warning
-				f.Detail += fmt.Sprintf("; its members share partitions by %q: they are other consumers, and vidflow cannot join "+
-					"while they run", lag.Protocol)
-				f.Mend = "stop them; vidflow goes on at their committed offsets"
+				f.Detail += fmt.Sprintf("; its members share partitions by %q: they are other consumers, and vidflow waits while they "+
+					"run: %s", lag.Protocol, kafka.Members(lag.Members))
+				f.Mend = "when vidflow is to take over: stop them; it goes on at their committed offsets, within seconds"
 			}
 		}
 		c.report.add(f)
