@@ -103,6 +103,16 @@ test-kafka: kafka-tools build-devstack build-race ## Run the integration tests o
 		go test -race -timeout=15m $(ARGS) ./kafkatest; \
 		go test -race -timeout=15m -skip="^Test(Exec|Dev)" $(ARGS) ./e2e'
 
+.PHONY: test-takeover
+test-takeover: kafkajs build-devstack build-race ## Take over from KafkaJS consumers on Apache Kafka, and give back to them, under load
+	@VIDFLOW_TEST_KAFKAJS=1 $(DEVSTACK) exec --kafka=apache --binary=$(VIDFLOW_RACE) -- \
+		go -C devstack test -race -count=1 -timeout=15m -run='^TestTakeOver' $(ARGS) ./e2e
+
+# The consumers that vidflow replaces, with what they need.
+.PHONY: kafkajs
+kafkajs: typescript-tools
+	@cd devstack/kafkajs && npm ci --silent --ignore-scripts
+
 # What `make test-kafka` needs beside Go, by the names of Debian's packages.
 .PHONY: kafka-tools
 kafka-tools:
