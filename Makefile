@@ -11,6 +11,7 @@ SHELL       := bash
 EXCEPT ?=
 PORT_BASE ?= 8000
 TEMPORAL_STORE ?= sqlite
+PREVIOUS ?=
 PKG ?= ./internal/postgres
 ARGS ?=
 # How many records of each kind `make strain` has the bridge work off.
@@ -162,6 +163,11 @@ typescript-tools:
 		command -v npm >/dev/null || missing+=' npm'; \
 		[ -z "$$missing" ] || { echo "Programs are missing that generate and run the TypeScript client. On Debian: apt-get install$$missing" >&2; exit 1; }; \
 		[ "$$(node -p 'process.versions.node.split(".")[0]')" -ge 20 ] || { echo "The TypeScript client needs Node 20 or later; this is $$(node --version)." >&2; exit 1; }
+
+.PHONY: test-mixed
+test-mixed: build-devstack build-race ## Upgrade from the previous version under load, process by process, and back (PREVIOUS=v1.2.0, else the last release and the commit before)
+	@VIDFLOW_TEST_MIXED=1 VIDFLOW_TEST_PREVIOUS='$(PREVIOUS)' $(DEVSTACK) exec --binary=$(VIDFLOW_RACE) -- \
+		go -C devstack test -race -v -count=1 -timeout=15m -run='^TestMixed$$' $(ARGS) ./e2e
 
 .PHONY: smoke
 smoke: build-devstack build-vidflow ## Send videos through a whole pipeline, unattended, and check what comes of them

@@ -61,7 +61,10 @@ type pipeline struct {
 	block     ports.Block
 	env       envfile.Vars
 	own       map[string]envfile.Vars // of one process alone
+	binary    string                  // of the processes and tools
+	label     string                  // before the names of processes in the log
 	console   *supervisor.Console
+	log       func() string               // all that the processes have logged
 	processes map[string]*process.Process // those that run
 }
 
@@ -76,10 +79,17 @@ func (n topics) all() []string {
 // newPipeline makes what belongs to the test; no process runs yet.
 func newPipeline(t *testing.T, settings ...envfile.Var) *pipeline {
 	t.Helper()
+	return newPipelineOn(t, postgrestest.New(t), settings...)
+}
+
+// newPipelineOn is newPipeline on a database that has the API server's tables.
+func newPipelineOn(t *testing.T, db *postgrestest.DB, settings ...envfile.Var) *pipeline {
+	t.Helper()
 	id := strings.ToLower(rand.Text()[:10])
 	p := &pipeline{
 		t:         t,
-		db:        postgrestest.New(t),
+		db:        db,
+		binary:    need(t, "VIDFLOW_TEST_BINARY"),
 		namespace: temporaltest.New(t),
 		storage:   storage.Controller{URL: need(t, "VIDFLOW_TEST_STORAGE_CONTROL")},
 		topics:    topics{ask: "ask-" + id, transcribed: "transcribed-" + id, compressed: "compressed-" + id},
@@ -182,14 +192,17 @@ func (p *pipeline) keepLog() {
 		defer mu.Unlock()
 		return log.Write(b)
 	}), false, len(bridge))
+	p.log = func() string {
+		mu.Lock()
+		defer mu.Unlock()
+		return log.String()
+	}
 	p.t.Cleanup(func() {
 		if !p.t.Failed() {
 			return
 		}
-		mu.Lock()
-		defer mu.Unlock()
 		const most = 400
-		lines := strings.Split(log.String(), "\n")
+		lines := strings.Split(p.log(), "\n")
 		p.t.Logf("the last lines of the processes' logs:\n%s", strings.Join(lines[max(0, len(lines)-most):], "\n"))
 	})
 }
@@ -197,6 +210,22 @@ func (p *pipeline) keepLog() {
 type writerFunc func([]byte) (int, error)
 
 func (f writerFunc) Write(b []byte) (int, error) { return f(b) }
+
+// beside is the same pipeline with processes and ports of its own, made from another binary.
+func (p *pipeline) beside(label, binary string) *pipeline {
+	p.t.Helper()
+	block, anchor, err := ports.Free()
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	p.t.Cleanup(func() { _ = anchor.Close() })
+	q := *p
+	q.label, q.binary, q.block, q.processes = label, binary, block, map[string]*process.Process{}
+	q.env = p.env.With(envfile.Var{Name: "PORT", Value: strconv.Itoa(block.Port(ports.API))})
+	q.places.API.URL = block.URL(ports.API)
+	p.t.Cleanup(q.stopAll)
+	return &q
+}
 
 // in is the pipeline for a subtest, whose failures are its own.
 func (p *pipeline) in(t *testing.T) *pipeline {
@@ -220,8 +249,8 @@ func (p *pipeline) start(names ...string) {
 func (p *pipeline) launch(name string) {
 	p.t.Helper()
 	command, _, _ := strings.Cut(name, "-") // "kafkabridge-2" is one of several
-	cmd := exec.Command(need(p.t, "VIDFLOW_TEST_BINARY"), command)
-	out := p.console.Writer(name, slices.Index(everyProcess, command))
+	cmd := exec.Command(p.binary, command)
+	out := p.console.Writer(p.label+name, slices.Index(everyProcess, command))
 	cmd.Stdout, cmd.Stderr = out, out
 	cmd.Env = p.env.With(login(p.t, command)...).With(p.own[command]...).With(envfile.Var{Name: "OPS_ADDR", Value: p.block.Addr(opsPort[name])}).
 		Environ([]string{"PATH=" + os.Getenv("PATH")})

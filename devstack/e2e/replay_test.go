@@ -226,14 +226,14 @@ func (p *pipeline) build(old, changed string) (binary string) {
 // runBinary runs a tool of another binary.
 func (p *pipeline) runBinary(binary string, args ...string) (stdout, stderr string, code int) {
 	p.t.Helper()
-	cmd := p.toolCommand(args...)
-	other := exec.CommandContext(p.t.Context(), binary, args...)
-	other.Env = cmd.Env
+	other := *p
+	other.binary = binary
+	cmd := other.toolCommand(args...)
 	var out, errs bytes.Buffer
-	other.Stdout, other.Stderr = &out, &errs
+	cmd.Stdout, cmd.Stderr = &out, &errs
 	var exit *exec.ExitError
-	if err := other.Run(); err != nil && !errors.As(err, &exit) {
+	if err := cmd.Run(); err != nil && !errors.As(err, &exit) {
 		p.t.Fatal(err)
 	}
-	return out.String(), errs.String(), other.ProcessState.ExitCode()
+	return out.String(), errs.String(), cmd.ProcessState.ExitCode()
 }

@@ -28,7 +28,7 @@ import (
 // toolCommand is a tool of the binary, which is yet to be run.
 func (p *pipeline) toolCommand(args ...string) *exec.Cmd {
 	p.t.Helper()
-	cmd := exec.CommandContext(p.t.Context(), need(p.t, "VIDFLOW_TEST_BINARY"), args...)
+	cmd := exec.CommandContext(p.t.Context(), p.binary, args...)
 	env := p.env
 	if onApacheKafka(p.t) {
 		env = env.With(envfile.Var{Name: "KAFKA_USERNAME", Value: string(apache.Vidflow)},

@@ -65,6 +65,7 @@ const (
 	codeForeignKey           = "23503"
 	codeInvalidEncoding      = "22021"
 	codeUntranslatable       = "22P05"
+	codeLockNotAvailable     = "55P03"
 )
 
 // wrap says what was attempted and classifies what the database answered.

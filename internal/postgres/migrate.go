@@ -28,10 +28,16 @@ const (
 	schemaLock = 7_640_163_392_461_705
 )
 
+// lockPause is how long a migration that got no lock within its lock_timeout leaves the table to others.
+const lockPause = 5 * time.Second
+
 // Migrate brings the database up to this program's version, as the login of url, which must be allowed to create a
-// schema. It only ever goes forward, does nothing when nothing is left to do, may be run while an older version of the
-// program works, and by several at once: a lease in a table decides whose turn it is, which a transaction pooler does
-// not mind and which runs out half a minute after its holder has died.
+// schema. It only ever goes forward, does nothing when nothing is left to do or a newer program has migrated already, may be
+// run while an older version of the program works, and by several at once: a lease in a table decides whose turn it is, which
+// a transaction pooler does not mind and which runs out half a minute after its holder has died.
+//
+// Whoever waits for a lock on a table has everybody wait who comes after. So each migration gives up soon, and is tried again,
+// without an end, until ctx is cancelled.
 func Migrate(ctx context.Context, url string, log *slog.Logger) error {
 	cfg, err := pgx.ParseConfig(url)
 	if err != nil {
@@ -49,14 +55,42 @@ func Migrate(ctx context.Context, url string, log *slog.Logger) error {
 	if err != nil {
 		return fmt.Errorf("read the migrations: %w", err)
 	}
-	results, err := provider.Up(ctx)
-	if err != nil {
-		return wrap(mayNot(err), "migrate the database")
+	for {
+		results, err := provider.Up(ctx)
+		partial, isPartial := errors.AsType[*goose.PartialError](err)
+		if isPartial {
+			results = partial.Applied
+		}
+		for _, r := range results {
+			log.InfoContext(ctx, "Database migrated", "version", r.Source.Version, "file", r.Source.Path, "duration", r.Duration)
+		}
+		if err == nil {
+			return reached(ctx, provider, log)
+		}
+		if !isPartial || !hasCode(err, codeLockNotAvailable) {
+			return wrap(mayNot(err), "migrate the database")
+		}
+		log.WarnContext(ctx, "A migration waits for a lock and lets others go first; it is tried again. "+
+			"A long transaction holds it: see pg_stat_activity", "version", partial.Failed.Source.Version, "pause", lockPause)
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-time.After(lockPause):
+		}
 	}
-	for _, r := range results {
-		log.InfoContext(ctx, "Database migrated", "version", r.Source.Version, "file", r.Source.Path, "duration", r.Duration)
+}
+
+// reached says at which version the schema is: this program's, or that of a newer one.
+func reached(ctx context.Context, provider *goose.Provider, log *slog.Logger) error {
+	version, err := provider.GetDBVersion(ctx)
+	switch {
+	case err != nil:
+		return wrap(err, "read the version of the schema")
+	case version > latestVersion:
+		log.InfoContext(ctx, "Database schema is newer than this program and left as it is", "version", version, "own", latestVersion)
+	default:
+		log.InfoContext(ctx, "Database schema is up to date", "version", version)
 	}
-	log.InfoContext(ctx, "Database schema is up to date", "version", latestVersion)
 	return nil
 }
 

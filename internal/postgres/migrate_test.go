@@ -1,6 +1,7 @@
 package postgres_test
 
 import (
+	"context"
 	"log/slog"
 	"strings"
 	"testing"
@@ -169,7 +170,16 @@ const production = `
 // describe is everything about the tables, functions and policies of some schemas.
 func describe(t *testing.T, db *postgrestest.DB, schemas ...string) []string {
 	t.Helper()
-	rows, err := db.Admin.Query(t.Context(), `
+	return describeIn(t, db.Admin, schemas...)
+}
+
+type querier interface {
+	Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error)
+}
+
+func describeIn(t *testing.T, db querier, schemas ...string) []string {
+	t.Helper()
+	rows, err := db.Query(t.Context(), `
 		select format('%s.%s %s %s %s', n.nspname, c.relname, c.relkind, c.relrowsecurity, c.relforcerowsecurity)
 		from pg_class c join pg_namespace n on n.oid = c.relnamespace where n.nspname = any($1)
 		union all
@@ -178,13 +188,16 @@ func describe(t *testing.T, db *postgrestest.DB, schemas ...string) []string {
 		left join pg_attrdef d on d.adrelid = a.attrelid and d.adnum = a.attnum
 		where n.nspname = any($1) and a.attnum > 0
 		union all
-		select format('%s %s', c.conrelid::regclass, pg_get_constraintdef(c.oid)) from pg_constraint c join pg_namespace n on n.oid = c.connamespace
+		select format('constraint of %s %s', c.conrelid::regclass, pg_get_constraintdef(c.oid)) from pg_constraint c join pg_namespace n on n.oid = c.connamespace
 		where n.nspname = any($1)
+		union all
+		select format('unique index on %s %s', x.indrelid::regclass, x.indexrelid::regclass) from pg_index x
+		join pg_class c on c.oid = x.indrelid join pg_namespace n on n.oid = c.relnamespace where n.nspname = any($1) and x.indisunique
 		union all
 		select format('trigger %s on %s', t.tgname, t.tgrelid::regclass) from pg_trigger t join pg_class c on c.oid = t.tgrelid
 		join pg_namespace n on n.oid = c.relnamespace where n.nspname = any($1) and not t.tgisinternal
 		union all
-		select format('%s', p.oid::regprocedure) from pg_proc p join pg_namespace n on n.oid = p.pronamespace where n.nspname = any($1)
+		select format('function %s %s', p.oid::regprocedure, md5(p.prosrc)) from pg_proc p join pg_namespace n on n.oid = p.pronamespace where n.nspname = any($1)
 		union all
 		select format('%s.%s policy %s %s %s %s %s %s', schemaname, tablename, policyname, permissive, roles, cmd, qual, with_check)
 		from pg_policies where schemaname = any($1)

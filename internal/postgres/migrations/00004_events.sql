@@ -14,10 +14,17 @@ end
 $$;
 -- +goose StatementEnd
 
-create or replace trigger announce_new after insert on pipeline.videos
-    for each row execute function pipeline.announce();
-create or replace trigger announce_changed after update on pipeline.videos
-    for each row when (old.revision <> new.revision) execute function pipeline.announce();
+-- +goose StatementBegin
+do $$
+begin
+    set local lock_timeout = '1s';
+    create or replace trigger announce_new after insert on pipeline.videos
+        for each row execute function pipeline.announce();
+    create or replace trigger announce_changed after update on pipeline.videos
+        for each row when (old.revision <> new.revision) execute function pipeline.announce();
+end
+$$;
+-- +goose StatementEnd
 
 drop index concurrently if exists pipeline.videos_updated_at_idx;
 create index concurrently videos_updated_at_idx on pipeline.videos (updated_at);

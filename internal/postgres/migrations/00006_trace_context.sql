@@ -3,4 +3,5 @@
 
 -- +goose Up
 
+set local lock_timeout = '1s';
 alter table pipeline.intents add column traceparent text;

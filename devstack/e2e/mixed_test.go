@@ -1,0 +1,848 @@
+package e2e
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/twmb/franz-go/pkg/kgo"
+	enumspb "go.temporal.io/api/enums/v1"
+	historypb "go.temporal.io/api/history/v1"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/codeendelea/vidflow/devstack/api"
+	"github.com/codeendelea/vidflow/devstack/chaos/audit"
+	"github.com/codeendelea/vidflow/devstack/envfile"
+	"github.com/codeendelea/vidflow/devstack/seed"
+	"github.com/codeendelea/vidflow/devstack/simulator"
+	"github.com/codeendelea/vidflow/internal/contract"
+	"github.com/codeendelea/vidflow/internal/postgres/postgrestest"
+	"github.com/codeendelea/vidflow/workflows"
+)
+
+// mixedVariable is set by `make test-mixed`: the test needs git, and a minute and a half.
+const mixedVariable = "VIDFLOW_TEST_MIXED"
+
+// TestMixed upgrades from each previous version to this one and back, under load: the schema first, then one process at a
+// time, through every combination of versions that there is. Both versions of a process run side by side at each change.
+func TestMixed(t *testing.T) {
+	if os.Getenv(mixedVariable) == "" {
+		t.Skipf("%s is not set: make test-mixed", mixedVariable)
+	}
+	for _, v := range previousVersions(t) {
+		t.Run(v.name, func(t *testing.T) {
+			t.Parallel()
+			newMixed(t, v).walk()
+		})
+	}
+}
+
+// side is one of the two versions.
+type side int
+
+const (
+	older side = iota
+	newer
+)
+
+func (s side) other() side { return 1 - s }
+
+func (s side) String() string {
+	switch s {
+	case older:
+		return "old"
+	case newer:
+		return "new"
+	}
+	return "neither"
+}
+
+// combination says which version each process is of.
+type combination map[string]side
+
+func (c combination) String() string {
+	return fmt.Sprintf("worker %s, bridge %s, starter %s", c[worker], c[bridge], c[starter])
+}
+
+// changes of one process each lead from all old through every combination and back. The worker changes twice, and once when
+// there is no way back; see oneWay.
+var changes = []string{bridge, starter, bridge, worker, bridge, starter, bridge, worker}
+
+// mixed are both versions on one set of servers.
+type mixed struct {
+	*pipeline
+	version previous
+	sides   [2]*pipeline
+	runs    combination     // what runs now
+	who     map[string]side // by the number of a process, which is where the names of Temporal's clients begin
+	// oneWay is set when the workflow of this version has changes that it guards by workflow.GetVersion: it goes on with runs of
+	// the previous version, which in turn cannot go on with runs of this one. So no two workers run side by side, and
+	// there is no way back.
+	oneWay bool
+	load   *load
+	pure   map[string]contract.VideoID // the video that went through each combination, by its name
+}
+
+func newMixed(t *testing.T, v previous) *mixed {
+	t.Helper()
+	db := v.database(t)
+	p := newPipelineOn(t, db, envfile.Var{Name: "TRANSCRIPTION_ASK_AGAIN_AFTER", Value: askAgainAfter.String()},
+		envfile.Var{Name: "TRANSCRIPTION_MAX_ASKS", Value: "20"})
+	m := &mixed{
+		pipeline: p, version: v, runs: combination{}, who: map[string]side{}, pure: map[string]contract.VideoID{},
+		sides: [2]*pipeline{older: p.beside("old ", v.binary), newer: p.beside("new ", p.binary)},
+	}
+	before := guards(t, v.source)
+	for change := range guards(t, root) {
+		if !before[change] {
+			m.oneWay = true
+			t.Logf("THERE IS NO WAY BACK from this version to %s: runs that go the way of the guarded change %s are beyond the older "+
+				"worker. Workers of both versions do not run side by side here, nor may they in production without Worker Versioning.", v.name, change)
+		}
+	}
+	m.load = newLoad(p)
+	return m
+}
+
+// askAgainAfter is short, so that some videos are asked for by one version and again by the other.
+const askAgainAfter = 5 * time.Second
+
+// database makes one with the schema and the role of the previous version.
+func (v previous) database(t *testing.T) *postgrestest.DB {
+	t.Helper()
+	db := postgrestest.NewEmpty(t)
+	v.migrate(t, v.binary, db)
+	sql, err := exec.CommandContext(t.Context(), v.binary, "migrate", "--print-role-sql").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	db.Role = "mixed_" + strings.ToLower(rand.Text()[:10])
+	const password = "secret"
+	db.Exec(t, strings.NewReplacer(`"vidflow"`, `"`+db.Role+`"`, `"vidflow `, `"`+db.Role+` `, `'vidflow'`, `'`+db.Role+`'`, "change-me", password).
+		Replace(string(sql)))
+	t.Cleanup(func() {
+		if _, err := db.Admin.Exec(context.Background(), fmt.Sprintf("drop owned by %[1]s; drop role %[1]s", db.Role)); err != nil {
+			t.Error(err)
+		}
+	})
+	db.URL = db.As(t, db.Role, password)
+	direct, err := url.Parse(db.AdminURL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	direct.User = url.UserPassword(db.Role, password)
+	db.DirectURL = direct.String()
+	return db
+}
+
+// migrate brings the database to the version of the binary, and answers what it said.
+func (v previous) migrate(t *testing.T, binary string, db *postgrestest.DB) string {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), binary, "migrate", "--skip-temporal")
+	cmd.Env = []string{"DATABASE_URL=" + db.AdminURL, "PATH=" + os.Getenv("PATH")}
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Fatalf("vidflow migrate: %v\n%s", err, out)
+	}
+	return string(out)
+}
+
+func (m *mixed) walk() {
+	m.t.Helper()
+	conn, err := m.db.Admin.Acquire(m.t.Context())
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	err = audit.Watch(m.t.Context(), conn.Conn())
+	conn.Release()
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	b := soon()
+	b.SilentTranscriptions, b.Repeats, b.Reorders = 0.08, 0.2, 0.2
+	b.RepeatWithin, b.ReorderWithin = simulator.Duration(3*time.Second), simulator.Duration(3*time.Second)
+	b.TranscriptForms = []simulator.TranscriptForm{simulator.Nested, simulator.NestedWord, simulator.Flat, simulator.FlatText}
+	b.CompressionForms = simulator.CompressionForms()
+	services := m.simulate(b)
+	for _, name := range everyProcess {
+		m.begin(older, name)
+		m.runs[name] = older
+	}
+	m.load.to(m.sides[older].places.API)
+	m.load.start()
+	m.goThrough()
+
+	m.version.migrate(m.t, m.binary, m.db)
+	m.db.Store = postgrestest.Open(m.t, m.db.URL)
+	for _, name := range changes {
+		if name == worker && m.oneWay && m.runs[worker] == newer {
+			continue
+		}
+		m.change(name)
+		m.goThrough()
+	}
+	m.load.stop()
+	b.SilentTranscriptions = 0
+	if err := services.Behave(b); err != nil {
+		m.t.Fatal(err)
+	}
+	m.judge(services)
+	m.readEachOther()
+	if m.t.Failed() {
+		return
+	}
+	m.checkErrors()
+}
+
+// begin starts a process of one version and remembers its number.
+func (m *mixed) begin(s side, name string) {
+	m.t.Helper()
+	p := m.sides[s]
+	p.start(name)
+	m.who[strconv.Itoa(p.processes[name].PID())] = s
+}
+
+// change replaces a process by that of the other version. Both run side by side for a while.
+func (m *mixed) change(name string) {
+	m.t.Helper()
+	from := m.runs[name]
+	to := from.other()
+	if name == worker && m.oneWay {
+		m.sides[from].stop(name)
+		m.begin(to, name)
+		m.runs[name] = to
+		return
+	}
+	m.begin(to, name)
+	switch name {
+	case bridge:
+		m.awaitShared(2)
+	case starter:
+		m.load.to(m.sides[from].places.API, m.sides[to].places.API)
+		m.answerTheSame()
+	case worker:
+		for _, p := range m.sides {
+			p.tool("replay") // the runs that are open now
+		}
+	}
+	m.load.await(8)
+	if name == starter {
+		m.load.to(m.sides[to].places.API)
+	}
+	m.sides[from].stop(name)
+	m.runs[name] = to
+}
+
+// goThrough has one video go through nothing but the processes that run now, and follows its events.
+func (m *mixed) goThrough() {
+	m.t.Helper()
+	c := m.runs
+	name := c.String()
+	if m.pure[name] != "" {
+		name += ", again" // all old, at first and in the end
+	}
+	ctx, cancel := context.WithTimeout(m.t.Context(), patience)
+	defer cancel()
+	s := m.sides[c[starter]]
+	v, err := s.places.API.Create(ctx, seed.Courses[0].ID, titled(name))
+	if err != nil {
+		m.t.Fatalf("%s: %v", c, err)
+	}
+	events := s.listen(eventsOf(v.ID), "")
+	if _, err := s.places.API.Await(ctx, v.ID, api.Video.Done); err != nil {
+		m.t.Fatalf("%s: %v", c, err)
+	}
+	var revision string
+	if err := m.db.Admin.QueryRow(ctx, `select revision::text from pipeline.videos where video_id = $1`, string(v.ID)).Scan(&revision); err != nil {
+		m.t.Fatal(err)
+	}
+	events.await(revision)
+	m.pure[name] = v.ID
+	m.t.Logf("%s: %d videos so far", c, m.load.created.Load())
+}
+
+// answerTheSame holds what both versions of the API say of finished videos against each other. The newer may say more.
+func (m *mixed) answerTheSame() {
+	m.t.Helper()
+	for name, id := range m.pure {
+		var answers [2]any
+		for s, p := range m.sides {
+			status, body, err := call(m.t.Context(), p.places.API, http.MethodGet, "/api/videos/"+string(id)+"/pipeline", nil)
+			if err != nil || status != http.StatusOK {
+				m.t.Fatalf("the %s API answers %d: %s, %v", side(s), status, body, err)
+			}
+			if err := json.Unmarshal(body, &answers[s]); err != nil {
+				m.t.Fatal(err)
+			}
+		}
+		if missing := lacks("", answers[newer], answers[older]); missing != "" {
+			m.t.Errorf("of the video of %s, the old API says what the new one does not: %s", name, missing)
+		}
+	}
+}
+
+// lacks names something in want that got does not have; empty when there is nothing.
+func lacks(path string, got, want any) string {
+	object, ok := want.(map[string]any)
+	if !ok {
+		if fmt.Sprint(got) != fmt.Sprint(want) {
+			return fmt.Sprintf("%s is %v, not %v", path, got, want)
+		}
+		return ""
+	}
+	there, _ := got.(map[string]any)
+	for name, value := range object {
+		if missing := lacks(path+"."+name, there[name], value); missing != "" {
+			return missing
+		}
+	}
+	return ""
+}
+
+// judge waits until everything has come to rest and has it audited, from outside.
+func (m *mixed) judge(services *simulator.Simulator) {
+	m.t.Helper()
+	servers := audit.Servers{
+		Database: m.db.AdminURL, Brokers: testBrokers(m.t), Storage: need(m.t, "SUPABASE_URL"),
+		Topics: audit.Topics{
+			Asks: m.topics.ask, Transcriptions: m.topics.transcribed, Compressions: m.topics.compressed,
+			TranscriptionGroup: m.env.Value("KAFKA_TRANSCRIPTION_GROUP"), CompressionGroup: m.env.Value("KAFKA_COMPRESSION_GROUP"),
+		},
+		Temporal: m.namespace.Client, Namespace: m.namespace.Name,
+	}
+	quiet := 0
+	m.awaitFor(2*patience, "everything is at rest", func(ctx context.Context) error {
+		unrest, err := servers.Unrest(ctx)
+		if pending := services.Stats().Pending; pending > 0 {
+			unrest = append(unrest, fmt.Sprintf("%d requests have yet to be answered", pending))
+		}
+		if quiet++; err != nil || len(unrest) > 0 {
+			quiet = 0
+			return errors.Join(err, errors.New(strings.Join(unrest, "; ")))
+		}
+		if quiet < 5 {
+			return errors.New("not for long enough")
+		}
+		return nil
+	})
+	evidence, err := servers.Gather(m.t.Context())
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	evidence.Retries, evidence.Accepted, evidence.AskAgainAfter = m.load.retries, m.load.accepted, askAgainAfter
+	verdict := audit.Judge(evidence)
+	for kind, findings := range map[string][]string{
+		"lost": verdict.Lost, "doubled": verdict.Doubled, "stuck": verdict.Stuck, "flawed": verdict.Flawed,
+	} {
+		for _, finding := range findings {
+			m.t.Errorf("%s: %s", kind, finding)
+		}
+	}
+	m.checkHistories(evidence.Runs)
+}
+
+// mixture counts what one version has taken over from the other; the index says from which.
+type mixture struct {
+	started  [2]int // runs that this one has started and the other one has begun to work on
+	signals  [2]int // references that this one has signalled and the other one has worked on
+	replayed [2]int // times that the other one has gone on with a run that this one had worked on
+	runs     int
+}
+
+// checkHistories finds out from the histories of all runs who has done what, and that no worker has failed on one.
+func (m *mixed) checkHistories(runs map[string][]audit.Run) {
+	m.t.Helper()
+	var total mixture
+	var mu sync.Mutex
+	var group errgroup.Group
+	group.SetLimit(8)
+	for video, list := range runs {
+		for _, run := range list {
+			group.Go(func() error {
+				events, err := m.events(workflows.WorkflowID(contract.VideoID(video)), run.ID)
+				if err != nil {
+					return err
+				}
+				mu.Lock()
+				defer mu.Unlock()
+				total.runs++
+				return total.add(events, m.who)
+			})
+		}
+	}
+	if err := group.Wait(); err != nil {
+		m.t.Error(err)
+	}
+	m.t.Logf("of %d runs, begun by old and worked on by new %d, the reverse %d; signals of old worked on by new %d, the reverse %d; "+
+		"runs of old gone on with by new %d, the reverse %d", total.runs, total.started[older], total.started[newer],
+		total.signals[older], total.signals[newer], total.replayed[older], total.replayed[newer])
+	for s := range m.sides {
+		if m.oneWay && side(s) == newer {
+			continue
+		}
+		if total.started[s] == 0 || total.signals[s] == 0 || total.replayed[s] == 0 {
+			m.t.Errorf("of what the %s version did, the other has not read everything: %+v", side(s), total)
+		}
+	}
+	m.checkPure(runs)
+}
+
+func (m *mixed) events(workflowID, runID string) (events []*historypb.HistoryEvent, err error) {
+	ctx, cancel := context.WithTimeout(m.t.Context(), patience)
+	defer cancel()
+	it := m.namespace.Client.GetWorkflowHistory(ctx, workflowID, runID, false, enumspb.HISTORY_EVENT_FILTER_TYPE_ALL_EVENT)
+	for it.HasNext() {
+		event, err := it.Next()
+		if err != nil {
+			return nil, err
+		}
+		events = append(events, event)
+	}
+	return events, nil
+}
+
+// add counts what is in one history.
+func (t *mixture) add(events []*historypb.HistoryEvent, who map[string]side) error {
+	var started side
+	var signals []side // that no task has followed yet
+	last := side(-1)   // who did the last task
+	for _, e := range events {
+		if a := e.GetWorkflowExecutionStartedEventAttributes(); a != nil {
+			started = by(who, a.GetIdentity())
+		}
+		if a := e.GetWorkflowExecutionSignaledEventAttributes(); a != nil {
+			signals = append(signals, by(who, a.GetIdentity()))
+		}
+		if a := e.GetWorkflowTaskFailedEventAttributes(); a != nil && a.GetCause() != enumspb.WORKFLOW_TASK_FAILED_CAUSE_UNHANDLED_COMMAND {
+			// That cause alone is none of the worker's: a signal came while it was at work.
+			return fmt.Errorf("run %s: a task of the %s worker failed: %s: %s", events[0].GetWorkflowExecutionStartedEventAttributes().GetWorkflowId(),
+				by(who, a.GetIdentity()), a.GetCause(), a.GetFailure().GetMessage())
+		}
+		a := e.GetWorkflowTaskCompletedEventAttributes()
+		if a == nil {
+			continue
+		}
+		now := by(who, a.GetIdentity())
+		if (a.GetBinaryChecksum() == previousBuild || a.GetWorkerVersion().GetBuildId() == previousBuild) != (now == older) { //nolint:staticcheck // where servers note it
+			return fmt.Errorf("a task of the %s worker is noted as of build %q", now, a.GetBinaryChecksum()) //nolint:staticcheck // as above
+		}
+		if last < 0 && started == now.other() {
+			t.started[started]++
+		}
+		if last == now.other() {
+			t.replayed[last]++
+		}
+		for _, s := range signals {
+			if s == now.other() {
+				t.signals[s]++
+			}
+		}
+		signals, last = nil, now
+	}
+	return nil
+}
+
+// by says whose process has that name; one that is of neither version, such as the server, is answered as -1.
+func by(who map[string]side, identity string) side {
+	pid, _, _ := strings.Cut(identity, "@")
+	if s, ok := who[pid]; ok {
+		return s
+	}
+	return -1
+}
+
+// checkPure sees that there was a video for every combination, and that nothing but it has worked on that.
+func (m *mixed) checkPure(runs map[string][]audit.Run) {
+	m.t.Helper()
+	want := 9
+	if m.oneWay {
+		want = 8
+	}
+	if len(m.pure) != want {
+		m.t.Errorf("%d combinations were gone through, want %d", len(m.pure), want)
+	}
+	for name, id := range m.pure {
+		events, err := m.events(workflows.WorkflowID(id), runs[string(id)][0].ID) // repeated results may have started more
+		if err != nil {
+			m.t.Error(err)
+			continue
+		}
+		found := map[string]map[side]bool{worker: {}, bridge: {}, starter: {}}
+		for _, e := range events {
+			if a := e.GetWorkflowExecutionStartedEventAttributes(); a != nil {
+				found[starter][by(m.who, a.GetIdentity())] = true
+			}
+			if a := e.GetWorkflowExecutionSignaledEventAttributes(); a != nil {
+				found[bridge][by(m.who, a.GetIdentity())] = true
+			}
+			if a := e.GetWorkflowTaskCompletedEventAttributes(); a != nil {
+				found[worker][by(m.who, a.GetIdentity())] = true
+			}
+		}
+		got := combination{}
+		for process, sides := range found {
+			got[process] = -1
+			if len(sides) == 1 {
+				for s := range sides {
+					got[process] = s
+				}
+			}
+		}
+		if !strings.HasPrefix(name, got.String()) {
+			m.t.Errorf("the video of %q was worked on by %v", name, found)
+		}
+	}
+}
+
+// checkErrors: an error is what somebody must act on, and nobody has to.
+func (m *mixed) checkErrors() {
+	m.t.Helper()
+	for line := range strings.Lines(m.log()) {
+		if strings.Contains(line, " ERR ") || strings.Contains(line, "panic:") || strings.Contains(line, "DATA RACE") {
+			m.t.Errorf("logged: %s", line)
+		}
+	}
+}
+
+// load creates videos until it is stopped, and has people do to some of them what people do.
+type load struct {
+	p       *pipeline
+	created atomic.Int64
+	pausing chan struct{}
+	working sync.WaitGroup
+
+	mu       sync.Mutex
+	ids      []contract.VideoID // of videos whose results nobody meddles with
+	retries  map[string]int
+	accepted []audit.Place
+
+	calls sync.RWMutex // held by each call
+	apis  []api.Client
+}
+
+func newLoad(p *pipeline) *load {
+	return &load{p: p, pausing: make(chan struct{}), retries: map[string]int{}}
+}
+
+// to sends calls to these from now on; none is under way to another when it returns.
+func (l *load) to(apis ...api.Client) {
+	l.calls.Lock()
+	defer l.calls.Unlock()
+	l.apis = apis
+}
+
+func (l *load) start() {
+	l.working.Go(func() {
+		ticker := time.NewTicker(250 * time.Millisecond)
+		defer ticker.Stop()
+		for n := 0; ; n++ {
+			select {
+			case <-l.pausing:
+				return
+			case <-ticker.C:
+				l.working.Go(func() {
+					if err := l.video(n); err != nil {
+						l.p.t.Errorf("video %d: %v", n, err)
+					}
+				})
+			}
+		}
+	})
+	l.p.t.Cleanup(l.stop)
+}
+
+// stop creates no more videos, and waits for what is done to the last.
+func (l *load) stop() {
+	select {
+	case <-l.pausing:
+	default:
+		close(l.pausing)
+	}
+	l.working.Wait()
+}
+
+// await waits until so many videos are done of those that are created from now on.
+func (l *load) await(n int) {
+	l.p.t.Helper()
+	l.mu.Lock()
+	before := len(l.ids)
+	l.mu.Unlock()
+	l.p.await(fmt.Sprintf("%d more videos are done", n), func(ctx context.Context) error {
+		l.mu.Lock()
+		ids := make([]string, 0, n)
+		for _, id := range l.ids[before:] {
+			ids = append(ids, string(id))
+		}
+		l.mu.Unlock()
+		var done int
+		err := l.p.db.Admin.QueryRow(ctx, `select count(*) from pipeline.videos
+			where video_id::text = any($1) and transcription_state = 'done' and compression_state = 'done'`, ids).Scan(&done)
+		if err == nil && done < n {
+			err = fmt.Errorf("%d of %d", done, len(ids))
+		}
+		return err
+	})
+}
+
+func titled(title string) api.NewVideo {
+	v := newVideo(10 * time.Second)
+	v.Title = "Mixed: " + title + " [10s]"
+	return v
+}
+
+// call has do call one of the APIs: the n-th, in turn.
+func (l *load) call(n int, do func(context.Context, api.Client) error) error {
+	l.calls.RLock()
+	defer l.calls.RUnlock()
+	ctx, cancel := context.WithTimeout(l.p.t.Context(), patience)
+	defer cancel()
+	return do(ctx, l.apis[n%len(l.apis)])
+}
+
+// send is call with a request that has to succeed.
+func (l *load) send(n int, method, path string, body []byte) error {
+	return l.call(n, func(ctx context.Context, to api.Client) error {
+		status, answer, err := call(ctx, to, method, path, body)
+		if err == nil && status/100 != 2 {
+			err = fmt.Errorf("%s %s: %d: %s", method, path, status, answer)
+		}
+		return err
+	})
+}
+
+func (l *load) video(n int) error {
+	var id contract.VideoID
+	err := l.call(n, func(ctx context.Context, to api.Client) error {
+		v, err := to.Create(ctx, seed.Courses[0].ID, titled(strconv.Itoa(n)))
+		id = v.ID
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	l.created.Add(1)
+	path := "/api/videos/" + string(id)
+	if err := l.awaitAsked(id); err != nil {
+		return err
+	}
+	switch n % 10 {
+	case 1: // a result that nobody can understand
+		topic := l.p.topics.transcribed
+		if n%20 == 1 {
+			topic = l.p.topics.compressed
+		}
+		return l.produce(&kgo.Record{
+			Topic: topic, Key: []byte(id), Value: []byte("{"),
+			Headers: []kgo.RecordHeader{{Key: audit.PoisonHeader, Value: []byte("yes")}},
+		})
+	case 3: // asked for once more
+		l.mu.Lock()
+		l.retries[string(id)]++
+		l.mu.Unlock()
+		return l.send(n+1, http.MethodPost, path+"/transcription/retry", []byte(`{"force": true}`))
+	case 5: // more results than were asked for
+		for take := range 3 {
+			key, value := simulator.TranscriptMessage(id, simulator.Nested, simulator.Take(take+1), simulator.Length(10*time.Second))
+			if err := l.produce(&kgo.Record{Topic: l.p.topics.transcribed, Key: key, Value: value}); err != nil {
+				return err
+			}
+		}
+	case 7:
+		return l.send(n+1, http.MethodDelete, path, nil)
+	case 8: // put in by hand
+		_, value := simulator.TranscriptMessage(id, simulator.Nested, simulator.Take(9), simulator.Length(10*time.Second))
+		return l.send(n+1, http.MethodPut, path+"/transcription", value)
+	default:
+		l.mu.Lock()
+		l.ids = append(l.ids, id)
+		l.mu.Unlock()
+	}
+	return nil
+}
+
+// awaitAsked waits until the video was asked for. The services answer nothing else, so that a result from elsewhere that came
+// before would leave its video without a compression.
+func (l *load) awaitAsked(id contract.VideoID) error {
+	ctx, cancel := context.WithTimeout(l.p.t.Context(), patience)
+	defer cancel()
+	ticker := time.NewTicker(200 * time.Millisecond)
+	defer ticker.Stop()
+	for {
+		var asked bool
+		err := l.p.db.Admin.QueryRow(ctx, `select asks > 0 from pipeline.videos where video_id = $1`, string(id)).Scan(&asked)
+		if asked || err != nil {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("it is not asked for: %w", ctx.Err())
+		case <-ticker.C:
+		}
+	}
+}
+
+func (l *load) produce(r *kgo.Record) error {
+	err := l.p.kafka.ProduceSync(l.p.t.Context(), r).FirstErr()
+	if err == nil {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.accepted = append(l.accepted, audit.Place{Topic: r.Topic, Partition: r.Partition, Offset: r.Offset})
+	}
+	return err
+}
+
+// call calls an API.
+func call(ctx context.Context, to api.Client, method, path string, body []byte) (status int, answer []byte, err error) {
+	r, err := http.NewRequestWithContext(ctx, method, to.URL+path, bytes.NewReader(body))
+	if err != nil {
+		return 0, nil, err
+	}
+	r.Header.Set("Authorization", "Bearer "+to.Token)
+	r.Header.Set("Content-Type", "application/json")
+	res, err := http.DefaultClient.Do(r)
+	if err != nil {
+		return 0, nil, err
+	}
+	defer func() { _ = res.Body.Close() }()
+	answer, err = io.ReadAll(res.Body)
+	return res.StatusCode, answer, err
+}
+
+// readEachOther has each version take up what the other one has left: dead letters, intents, videos without a run, and all runs.
+func (m *mixed) readEachOther() {
+	m.t.Helper()
+	m.redrive()
+	for _, s := range []side{older, newer} { // who leaves something
+		m.carryOut(s)
+		if s == newer && m.oneWay {
+			continue
+		}
+		m.adopt(s)
+		m.replay(s.other())
+	}
+}
+
+// deadLetter is what `vidflow dlq list --json` says of one.
+type deadLetter struct {
+	Letter  string
+	VideoID string `json:"video_id"`
+	Version string
+	Letters int
+}
+
+func (m *mixed) letters(s side) (list []deadLetter) {
+	m.t.Helper()
+	for line := range strings.Lines(m.sides[s].tool("dlq", "list", "--json")) {
+		var l deadLetter
+		if err := json.Unmarshal([]byte(line), &l); err != nil {
+			m.t.Fatalf("%v in %s", err, line)
+		}
+		list = append(list, l)
+	}
+	return list
+}
+
+// redrive sends the letters of each version back by the tool of the other one.
+func (m *mixed) redrive() {
+	m.t.Helper()
+	if diff := cmp.Diff(m.letters(older), m.letters(newer)); diff != "" {
+		m.t.Errorf("the versions list other dead letters (-old +new):\n%s", diff)
+	}
+	var sent [2]bool
+	for _, l := range m.letters(newer) {
+		from := newer
+		if l.Version == previousBuild {
+			from = older
+		}
+		if sent[from] {
+			continue
+		}
+		sent[from] = true
+		if got := m.sides[from.other()].tool("dlq", "redrive", l.Letter); !strings.Contains(got, "1 of 1 sent back") {
+			m.t.Errorf("redrive of a letter of the %s version: %s", from, got)
+		}
+		m.await("it has died again", func(context.Context) error {
+			for _, again := range m.letters(from) {
+				if again.VideoID == l.VideoID && again.Letters == 2 {
+					return nil
+				}
+			}
+			return errors.New("not yet")
+		})
+	}
+	if !sent[older] || !sent[newer] {
+		m.t.Errorf("not both versions have made dead letters: %v", sent)
+	}
+}
+
+// carryOut has the starter of a version create a video while it does not reach Temporal, and end. That of the other version starts its run.
+func (m *mixed) carryOut(s side) {
+	m.t.Helper()
+	m.sides[m.runs[starter]].stop(starter)
+	p := m.sides[s]
+	env := p.env
+	p.env = env.With(envfile.Var{Name: "TEMPORAL_ADDRESS", Value: "127.0.0.1:1"})
+	p.launch(starter)
+	p.awaitStatus(starter, "degraded")
+	p.env = env
+	v, err := p.places.API.Create(m.t.Context(), seed.Courses[0].ID, titled("an intent of "+s.String()))
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	p.stop(starter)
+	m.runs[starter] = s.other()
+	m.begin(s.other(), starter)
+	ctx, cancel := context.WithTimeout(m.t.Context(), patience)
+	defer cancel()
+	if _, err := m.sides[s.other()].places.API.Await(ctx, v.ID, api.Video.Done); err != nil {
+		m.t.Fatalf("an intent of the %s version: %v", s, err)
+	}
+}
+
+// adopt has the tool of a version start the run of a video that has none. The worker of the other version works on it.
+func (m *mixed) adopt(s side) {
+	m.t.Helper()
+	if m.runs[worker] == s {
+		m.sides[s].stop(worker)
+		m.runs[worker] = s.other()
+		m.begin(s.other(), worker)
+	}
+	id := m.addWaiting(1, 0)[0]
+	m.sides[s].tool("adopt")
+	m.transcribe(id, simulator.Take(1))
+	m.compress(id)
+	ctx, cancel := context.WithTimeout(m.t.Context(), patience)
+	defer cancel()
+	if _, err := m.sides[m.runs[starter]].places.API.Await(ctx, id, api.Video.Done); err != nil {
+		m.t.Fatalf("adopted by the %s version: %v", s, err)
+	}
+}
+
+// replay has a version replay all runs there are, whoever has worked on them, and say where a video is.
+func (m *mixed) replay(s side) {
+	m.t.Helper()
+	got := m.sides[s].tool("replay", "--query", "StartTime > '2020-01-01T00:00:00Z'")
+	m.t.Logf("vidflow replay of the %s version: %s", s, strings.TrimSpace(got))
+	if !strings.Contains(got, " 0 incompatible") {
+		m.t.Errorf("vidflow replay of the %s version: %s", s, got)
+	}
+	for _, id := range m.pure {
+		m.sides[s].tool("status", string(id))
+		return // one will do
+	}
+}
