@@ -6,7 +6,8 @@ SHELL       := bash
 .DEFAULT_GOAL := help
 
 # Variables that you may set: PORT_BASE moves all ports of `make dev`, EXCEPT leaves processes to you,
-# TEMPORAL_STORE=postgres has Temporal keep its state there and not on SQLite, PKG and ARGS narrow
+# TEMPORAL_STORE=postgres has Temporal keep its state there and not on SQLite, PREVIOUS="v1.0.0 HEAD~3" names what
+# `make test-mixed` upgrades from and not the latest release and the commit before this one, PKG and ARGS narrow
 # `make test-one` and `make histories`; ARGS goes to the tools for Kafka too (make kafka-consumer ARGS=transcripts).
 EXCEPT ?=
 PORT_BASE ?= 8000
@@ -165,7 +166,7 @@ typescript-tools:
 		[ "$$(node -p 'process.versions.node.split(".")[0]')" -ge 20 ] || { echo "The TypeScript client needs Node 20 or later; this is $$(node --version)." >&2; exit 1; }
 
 .PHONY: test-mixed
-test-mixed: build-devstack build-race ## Upgrade from the previous version under load, process by process, and back (PREVIOUS=v1.2.0, else the last release and the commit before)
+test-mixed: build-devstack build-race ## Upgrade from the previous version and back, one process at a time, under load (PREVIOUS=HEAD~3)
 	@VIDFLOW_TEST_MIXED=1 VIDFLOW_TEST_PREVIOUS='$(PREVIOUS)' $(DEVSTACK) exec --binary=$(VIDFLOW_RACE) -- \
 		go -C devstack test -race -v -count=1 -timeout=15m -run='^TestMixed$$' $(ARGS) ./e2e
 
