@@ -1,7 +1,10 @@
 package changing
 
 import (
+	"go/format"
+	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 )
@@ -30,7 +33,7 @@ func TestExamples(t *testing.T) {
 			}
 			o := overlay(t)
 			apply(t, o, e.Change...)
-			said, ok := golang(t, o, "test", "-count=1", "-run=^TestReplay$", "./workflows")
+			said, ok := replays(t, o)
 			if ok {
 				t.Errorf("%s: without its guard the change replays", e.Change[0].Page)
 			}
@@ -46,6 +49,7 @@ func TestExamples(t *testing.T) {
 			if said, ok := golang(t, o, "vet", "./..."); !ok {
 				t.Errorf("%s: with the guard:\n%s", e.Guard[0].Page, said)
 			}
+			formatted(t, o)
 		})
 	}
 }
@@ -79,6 +83,33 @@ func apply(t *testing.T, o *Overlay, blocks ...Block) {
 	if err := o.Apply(t.Context(), blocks...); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// formatted sees that the patches leave formatted code.
+func formatted(t *testing.T, o *Overlay) {
+	t.Helper()
+	err := filepath.WalkDir(o.tree(), func(path string, _ os.DirEntry, err error) error {
+		if err != nil || filepath.Ext(path) != ".go" {
+			return err
+		}
+		source, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		if want, err := format.Source(source); err != nil || string(want) != string(source) {
+			t.Errorf("%s is not formatted: %v", path, err)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Error(err)
+	}
+}
+
+// replays runs the replay tests.
+func replays(t *testing.T, o *Overlay) (said string, ok bool) {
+	t.Helper()
+	return golang(t, o, "test", "-count=1", "-run=^TestReplay$", "./workflows")
 }
 
 // golang runs the go command on the repository as the overlay has it.
