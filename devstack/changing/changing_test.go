@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/codeendelea/vidflow/devstack/docs"
 )
 
 const (
@@ -52,6 +54,12 @@ func TestExamples(t *testing.T) {
 			formatted(t, o)
 		})
 	}
+}
+
+// TestCommands runs the commands of the page.
+func TestCommands(t *testing.T) {
+	t.Parallel()
+	docs.Run(t, "docs/changing-the-workflow.md", docs.Options{Dir: root, Env: os.Environ()})
 }
 
 // TestApplySaysWhere sees a patch that does not apply any more named by its place in the page.
