@@ -56,10 +56,11 @@ func TestExamples(t *testing.T) {
 	}
 }
 
-// TestCommands runs the commands of the page.
+// TestCommands runs the commands of the page, and those of the one that says how to work on the code.
 func TestCommands(t *testing.T) {
 	t.Parallel()
 	docs.Run(t, "docs/changing-the-workflow.md", docs.Options{Dir: root, Env: os.Environ()})
+	docs.Run(t, "CONTRIBUTING.md", docs.Options{Dir: root, Env: os.Environ()})
 }
 
 // TestApplySaysWhere sees a patch that does not apply any more named by its place in the page.
