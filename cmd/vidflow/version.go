@@ -9,8 +9,9 @@ import (
 	"strings"
 )
 
-// version is set by the linker: -ldflags "-X main.version=v1.2.3". Without it the build information says.
-var version string
+// These are set by the linker (-ldflags "-X main.version=v1.2.3") where a release or an image is built. Without them the
+// build information says.
+var version, revision, revisionTime string
 
 // build is what is known about this binary.
 type build struct {
@@ -33,6 +34,9 @@ func buildInfo() build {
 		if settings["vcs.modified"] == "true" {
 			b.Revision += "-dirty"
 		}
+	}
+	if revision != "" {
+		b.Revision, b.Time = revision, revisionTime
 	}
 	b.Version = cmp.Or(b.Version, "(devel)")
 	return b
