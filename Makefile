@@ -170,6 +170,14 @@ test-mixed: build-devstack build-race ## Upgrade from the previous version and b
 	@VIDFLOW_TEST_MIXED=1 VIDFLOW_TEST_PREVIOUS='$(PREVIOUS)' $(DEVSTACK) exec --binary=$(VIDFLOW_RACE) -- \
 		go -C devstack test -race -v -count=1 -timeout=15m -run='^TestMixed$$' $(ARGS) ./e2e
 
+.PHONY: release
+release: ## Build the archives of a release, their bills of materials and checksums, in out/release (ARGS=--dirty, ARGS=--targets=linux/amd64)
+	@GOWORK=off go -C tools run ./release $(ARGS)
+
+.PHONY: test-release
+test-release: ## Build a release twice, from different folders, and look at what is in it
+	@GOWORK=off go -C tools test -count=1 -timeout=15m $(ARGS) ./release
+
 .PHONY: smoke
 smoke: build-devstack build-vidflow ## Send videos through a whole pipeline, unattended, and check what comes of them
 	@$(DEVSTACK) smoke --binary=$(VIDFLOW)

@@ -43,13 +43,14 @@ var besides = []string{"README.md", "CHANGELOG.md", "LICENSE"}
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	if err := run(ctx, os.Args[1:], os.Stdout); err != nil {
+	if err := run(ctx, ".", os.Args[1:], os.Stdout); err != nil {
 		fmt.Fprintln(os.Stderr, "release:", err)
 		os.Exit(1)
 	}
 }
 
-func run(ctx context.Context, args []string, stdout io.Writer) error {
+// run releases what is checked out in the repository that dir belongs to.
+func run(ctx context.Context, dir string, args []string, stdout io.Writer) error {
 	flags := flag.NewFlagSet("release", flag.ContinueOnError)
 	platforms := flags.String("targets", targets, "platforms to build for")
 	out := flags.String("out", filepath.Join("out", "release"), "folder to write to, from the root of the repository; it is emptied first")
@@ -57,7 +58,7 @@ func run(ctx context.Context, args []string, stdout io.Writer) error {
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
-	root, err := git(ctx, ".", "rev-parse", "--show-toplevel")
+	root, err := git(ctx, dir, "rev-parse", "--show-toplevel")
 	if err != nil {
 		return err
 	}

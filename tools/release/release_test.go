@@ -106,11 +106,10 @@ func TestRelease(t *testing.T) {
 
 func TestRelease_refuses_changes(t *testing.T) {
 	dir := clone(t)
-	t.Chdir(dir)
-	if err := os.WriteFile("internal/new.go", []byte("package internal\n"), 0o644); err != nil {
+	if err := os.WriteFile(filepath.Join(dir, "internal", "new.go"), []byte("package internal\n"), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	err := run(t.Context(), []string{"--targets=linux/amd64"}, io.Discard)
+	err := run(t.Context(), dir, []string{"--targets=linux/amd64"}, io.Discard)
 	if err == nil || !strings.Contains(err.Error(), "internal/new.go") || !strings.Contains(err.Error(), "--dirty") {
 		t.Errorf("got %v", err)
 	}
@@ -158,9 +157,8 @@ func clone(t *testing.T) string {
 
 func build(t *testing.T, dir, targets string) {
 	t.Helper()
-	t.Chdir(dir)
 	var out strings.Builder
-	if err := run(t.Context(), []string{"--targets=" + targets}, &out); err != nil {
+	if err := run(t.Context(), dir, []string{"--targets=" + targets}, &out); err != nil {
 		t.Fatal(err)
 	}
 	if !strings.HasPrefix(out.String(), "vidflow "+tag+", in ") {
