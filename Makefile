@@ -23,6 +23,13 @@ LISTENERS ?= 1000
 # How long `make fuzz` spends on each of its targets.
 FUZZTIME ?= 30s
 
+# What `make up` runs containers with.
+COMPOSE ?= docker compose
+# What an image is called, and tells of the commit that it is made from.
+IMAGE ?= vidflow:local
+COMMIT = VERSION=$$(git describe --tags --always --dirty --match='v[0-9]*' --abbrev=12) \
+	REVISION=$$(git rev-parse HEAD) CREATED=$$(TZ=UTC git show --no-patch --format=%cd --date=format-local:%FT%TZ HEAD)
+
 # `make chaos`: what happens follows from SEED alone; MINUTES is for how long things go wrong.
 SEED ?= 1
 VIDEOS ?= 500
@@ -39,8 +46,8 @@ GO_FILES = $$(git ls-files -co --exclude-standard '*.go')
 
 # Packages of devstack that link the Temporal server are not built a second time for the race detector.
 LINK_SERVER := /devstack$$|/devstack/(stack|temporal)$$
-# Those need Chromium.
-USE_BROWSER := /browsertest$$
+# Those need Chromium, and buildah.
+USE_MORE := /(browsertest|imagetest)$$
 
 # go build -v names every package that it compiles: shown as a count, on one line of a terminal and seldom elsewhere.
 # Whatever else it says is passed on.
@@ -90,7 +97,7 @@ test: build-devstack build-race ## Run every test, on servers of its own, with t
 	@$(DEVSTACK) exec --binary=$(VIDFLOW_RACE) -- bash -euo pipefail -c '\
 		go test -race -timeout=15m $(ARGS) ./...; \
 		cd devstack; \
-		go test -race -timeout=15m $(ARGS) $$(go list ./... | grep -vE "$(LINK_SERVER)|$(USE_BROWSER)")'
+		go test -race -timeout=15m $(ARGS) $$(go list ./... | grep -vE "$(LINK_SERVER)|$(USE_MORE)")'
 
 .PHONY: test-one
 test-one: build-devstack build-race ## Run the tests of one package on servers of its own (PKG=./starter ARGS='-run=TestX -v')
@@ -169,6 +176,47 @@ typescript-tools:
 test-mixed: build-devstack build-race ## Upgrade from the previous version and back, one process at a time, under load (PREVIOUS=HEAD~3)
 	@VIDFLOW_TEST_MIXED=1 VIDFLOW_TEST_PREVIOUS='$(PREVIOUS)' $(DEVSTACK) exec --binary=$(VIDFLOW_RACE) -- \
 		go -C devstack test -race -v -count=1 -timeout=15m -run='^TestMixed$$' $(ARGS) ./e2e
+
+.PHONY: image
+image: ## Build the container image with docker (IMAGE=vidflow:local, ARGS='--platform=linux/arm64 --push')
+	@export $(COMMIT); exec docker build --tag='$(IMAGE)' --build-arg=VERSION --build-arg=REVISION --build-arg=CREATED \
+		--build-arg=SOURCE_DATE_EPOCH="$$(git show --no-patch --format=%ct HEAD)" $(ARGS) .
+
+.PHONY: test-image
+test-image: image-tools build-devstack ## Build the container image without docker, and run it
+	@$(DEVSTACK) exec -- go -C devstack test -race -count=1 -timeout=15m $(ARGS) ./imagetest
+
+.PHONY: image-tools
+image-tools:
+	@command -v buildah >/dev/null || \
+		{ echo 'There is no buildah. On Debian: apt-get install --no-install-recommends buildah' >&2; exit 1; }; \
+	[ "$$(id -u)" = 0 ] || { echo 'The test mounts what it has built, and changes its root: run it as root.' >&2; exit 1; }
+
+.PHONY: up
+up: compose-tools ## Run the servers of production and vidflow in containers, until `make down` (COMPOSE='podman compose')
+	@export $(COMMIT); $(COMPOSE) up --build --detach --wait || { \
+		printf '\nNot everything is up. What is: %s ps --all; why not: %s logs SERVICE\n' '$(COMPOSE)' '$(COMPOSE)' >&2; exit 1; }
+	@printf '%s\n' '' \
+		'  API, its documents   http://localhost:8000/api/docs' \
+		'  Temporal UI          http://localhost:8080' \
+		'  Supabase Storage     http://supabase.localhost:8001' \
+		'  Postgres             localhost:5432 (postgres/postgres)' \
+		'  Kafka, Temporal      localhost:9094, localhost:7233' '' \
+		'A course and a token to begin with: docs/set-up.md. Logs: $(COMPOSE) logs --follow. `make down` stops it.'
+
+.PHONY: down
+down: compose-tools ## Stop what `make up` runs (ARGS=--volumes forgets its data as well)
+	@$(COMPOSE) down $(ARGS)
+
+.PHONY: compose-tools
+compose-tools:
+	@program='$(firstword $(COMPOSE))'; instead='`make dev` needs no containers.'; \
+	command -v "$$program" >/dev/null || \
+		{ echo "There is no $$program: install Docker, or name what you have, such as COMPOSE='podman compose'. $$instead" >&2; exit 1; }; \
+	$(COMPOSE) version >/dev/null 2>&1 || \
+		{ echo "$(COMPOSE) does not work: install the Compose plugin (on Debian: apt-get install docker-compose-plugin, from Docker's own repository). $$instead" >&2; exit 1; }; \
+	"$$program" info >/dev/null 2>&1 || \
+		{ echo "$$program does not answer: start it, and see that you may use it ($$program info). $$instead" >&2; exit 1; }
 
 .PHONY: release
 release: ## Build the archives of a release, their bills of materials and checksums, in out/release (ARGS=--dirty, ARGS=--targets=linux/amd64)

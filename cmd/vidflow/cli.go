@@ -43,7 +43,7 @@ type migrateCmd struct {
 }
 
 type probeCmd struct {
-	Process []string `arg:"" optional:"" name:"process" enum:"worker,starter,kafkabridge" help:"What runs there, to know its address by. Needless when OPS_ADDR is set."`
+	Process []string `arg:"" optional:"" name:"process" enum:"worker,starter,kafkabridge" help:"What runs there, to know its address by. Needless when OPS_ADDR is set, and where one process runs alone, as in a container."`
 }
 
 type versionCmd struct{}

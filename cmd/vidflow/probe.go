@@ -8,6 +8,8 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"strings"
+	"syscall"
 	"time"
 
 	"github.com/codeendelea/vidflow/internal/config"
@@ -21,33 +23,58 @@ const (
 // probe asks the process on this machine that answers at OPS_ADDR whether it is ready, prints its answer and fails when it
 // is not. It is the health check of the container image, which has neither shell nor curl.
 func probe(ctx context.Context, commands []config.Command, env map[string]string, stdout io.Writer) error {
-	addr := config.OpsAddr(commands, env)
-	if addr == "" {
-		return errors.New(`name the process, such as "vidflow probe worker", or set OPS_ADDR to its address`)
+	addrs := []string{config.OpsAddr(commands, env)}
+	if addrs[0] == "" { // in a container one of these is the process that runs there
+		addrs = nil
+		for _, c := range []config.Command{config.Starter, config.Worker, config.KafkaBridge} {
+			addrs = append(addrs, config.OpsAddr([]config.Command{c}, nil))
+		}
 	}
-	host, port, err := net.SplitHostPort(addr)
-	if err != nil {
-		return fmt.Errorf("OPS_ADDR %q: %w", addr, err)
-	}
-	if ip, err := netip.ParseAddr(host); host == "" || err == nil && ip.IsUnspecified() {
-		host = "localhost" // where a process that listens everywhere can be asked
-	}
+	return probeFirst(ctx, addrs, stdout)
+}
+
+// probeFirst asks at the first of the addresses where something listens.
+func probeFirst(ctx context.Context, addrs []string, stdout io.Writer) error {
 	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
 	defer cancel()
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+net.JoinHostPort(host, port)+"/readyz", nil)
-	if err != nil {
-		return err
+	var refused error
+	for _, addr := range addrs {
+		host, port, err := net.SplitHostPort(addr)
+		if err != nil {
+			return fmt.Errorf("OPS_ADDR %q: %w", addr, err)
+		}
+		if ip, err := netip.ParseAddr(host); host == "" || err == nil && ip.IsUnspecified() {
+			host = "localhost" // where a process that listens everywhere can be asked
+		}
+		request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+net.JoinHostPort(host, port)+"/readyz", nil)
+		if err != nil {
+			return err
+		}
+		answer, err := http.DefaultClient.Do(request)
+		if errors.Is(err, syscall.ECONNREFUSED) {
+			refused = err
+			continue
+		}
+		if err != nil {
+			return fmt.Errorf("ask for readiness: %w", err)
+		}
+		return readiness(answer, stdout)
 	}
-	answer, err := http.DefaultClient.Do(request)
-	if err != nil {
-		return fmt.Errorf("ask for readiness: %w", err)
+	if len(addrs) > 1 {
+		return fmt.Errorf(`nothing listens at %s: name the process, such as "vidflow probe worker", or set OPS_ADDR to its address`,
+			strings.Join(addrs, ", "))
 	}
+	return fmt.Errorf("ask for readiness: %w", refused)
+}
+
+// readiness prints the answer, which says whether the process is ready.
+func readiness(answer *http.Response, stdout io.Writer) error {
 	defer func() { _ = answer.Body.Close() }()
 	if _, err := io.Copy(stdout, io.LimitReader(answer.Body, 64<<10)); err != nil {
-		return fmt.Errorf("read the answer of %s: %w", request.URL, err)
+		return fmt.Errorf("read the answer of %s: %w", answer.Request.URL, err)
 	}
 	if answer.StatusCode != http.StatusOK {
-		return fmt.Errorf("%s answers %s", request.URL, answer.Status)
+		return fmt.Errorf("%s answers %s", answer.Request.URL, answer.Status)
 	}
 	return nil
 }

@@ -51,7 +51,6 @@ func TestProbe_says_what_is_missing(t *testing.T) {
 		env  map[string]string
 		want string
 	}{
-		"no address":         {[]string{"probe"}, nil, "OPS_ADDR"},
 		"an address of none": {[]string{"probe"}, map[string]string{"OPS_ADDR": "9101"}, `OPS_ADDR "9101"`},
 		"nothing listens":    {[]string{"probe"}, map[string]string{"OPS_ADDR": "127.0.0.1:1"}, "connection refused"},
 	}
@@ -66,5 +65,21 @@ func TestProbe_says_what_is_missing(t *testing.T) {
 				t.Errorf("stderr %q does not contain %q", stderr.String(), tt.want)
 			}
 		})
+	}
+}
+
+// As in a container that has no OPS_ADDR: one of the processes runs there, whichever it is.
+func TestProbe_finds_the_process_that_runs(t *testing.T) {
+	t.Parallel()
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = fmt.Fprint(w, "state") }))
+	defer server.Close()
+	listens := strings.TrimPrefix(server.URL, "http://")
+	var stdout strings.Builder
+	if err := probeFirst(t.Context(), []string{"127.0.0.1:1", listens, "127.0.0.1:2"}, &stdout); err != nil || stdout.String() != "state" {
+		t.Errorf("got %q, %v", stdout.String(), err)
+	}
+	err := probeFirst(t.Context(), []string{"127.0.0.1:1", "127.0.0.1:2"}, &stdout)
+	if err == nil || !strings.Contains(err.Error(), "127.0.0.1:1, 127.0.0.1:2") || !strings.Contains(err.Error(), "OPS_ADDR") {
+		t.Errorf("nothing listens: %v", err)
 	}
 }
