@@ -17,17 +17,18 @@ import (
 // grammar is the command line, for kong. A flag for each variable joins the commands through the variables' field: they are
 // all texts, because what they say is read and checked together with the environment, by package config.
 type grammar struct {
-	Worker      processCmd `cmd:"" group:"Processes, each of which runs until it is stopped:" help:"Run the Temporal worker: the workflow of a video, and its steps."`
-	Starter     processCmd `cmd:"" group:"Processes, each of which runs until it is stopped:" help:"Run the HTTP API, which creates videos and starts their workflows."`
-	KafkaBridge processCmd `cmd:"" group:"Processes, each of which runs until it is stopped:" name:"kafkabridge" help:"Run the bridge, which turns results on Kafka into signals."`
-	Migrate     migrateCmd `cmd:"" group:"Other commands:" help:"Bring the database, and Temporal's search attributes, up to date."`
-	Probe       probeCmd   `cmd:"" group:"Other commands:" help:"Ask a process on this machine whether it is ready."`
-	Version     versionCmd `cmd:"" group:"Other commands:" help:"Print the version."`
-	Status      statusCmd  `cmd:"" group:"On call:" help:"Show how the pipeline is doing, or where one video is, and what to do next."`
-	Dlq         dlqCmd     `cmd:"" group:"Dead letters, the results that could not be understood:" help:"List, show and send back dead letters."`
-	Kafka       kafkaCmd   `cmd:"" group:"Kafka:" help:"Check brokers and permissions, send a test video, read and write topics."`
-	Adopt       adoptCmd   `cmd:"" group:"Runs:" help:"See to it that videos that are not finished have a run, or are asked for again."`
-	Replay      replayCmd  `cmd:"" group:"Runs:" help:"Find the runs that this version of the workflow could not go on with: the check before a deploy."`
+	Worker      processCmd    `cmd:"" group:"Processes, each of which runs until it is stopped:" help:"Run the Temporal worker: the workflow of a video, and its steps."`
+	Starter     processCmd    `cmd:"" group:"Processes, each of which runs until it is stopped:" help:"Run the HTTP API, which creates videos and starts their workflows."`
+	KafkaBridge processCmd    `cmd:"" group:"Processes, each of which runs until it is stopped:" name:"kafkabridge" help:"Run the bridge, which turns results on Kafka into signals."`
+	Migrate     migrateCmd    `cmd:"" group:"Other commands:" help:"Bring the database, and Temporal's search attributes, up to date."`
+	Probe       probeCmd      `cmd:"" group:"Other commands:" help:"Ask a process on this machine whether it is ready."`
+	Version     versionCmd    `cmd:"" group:"Other commands:" help:"Print the version."`
+	Completion  completionCmd `cmd:"" group:"Other commands:" help:"Print the script that completes commands, flags and values in a shell."`
+	Status      statusCmd     `cmd:"" group:"On call:" help:"Show how the pipeline is doing, or where one video is, and what to do next."`
+	Dlq         dlqCmd        `cmd:"" group:"Dead letters, the results that could not be understood:" help:"List, show and send back dead letters."`
+	Kafka       kafkaCmd      `cmd:"" group:"Kafka:" help:"Check brokers and permissions, send a test video, read and write topics."`
+	Adopt       adoptCmd      `cmd:"" group:"Runs:" help:"See to it that videos that are not finished have a run, or are asked for again."`
+	Replay      replayCmd     `cmd:"" group:"Runs:" help:"Find the runs that this version of the workflow could not go on with: the check before a deploy."`
 }
 
 type processCmd struct {
@@ -47,6 +48,10 @@ type probeCmd struct {
 }
 
 type versionCmd struct{}
+
+type completionCmd struct {
+	Shell string `arg:"" enum:"bash,zsh,fish" help:"bash, zsh or fish."`
+}
 
 // Help is shown by "vidflow worker --help" and its like.
 func (processCmd) Help() string {
@@ -68,6 +73,14 @@ func (probeCmd) Help() string {
 		"a container."
 }
 
+// Help is shown by "vidflow completion --help".
+func (completionCmd) Help() string {
+	return "For the shell that is open, and in its start-up file for those to come:\n\n" +
+		"  eval \"$(vidflow completion bash)\"\n" +
+		"  eval \"$(vidflow completion zsh)\"     (after compinit)\n" +
+		"  vidflow completion fish | source"
+}
+
 const versionCommand = "version"
 
 // commandLine is what was asked for.
@@ -77,31 +90,15 @@ type commandLine struct {
 	flags        map[string]string // of variables, by the name of the variable
 	skipTemporal bool
 	printRoleSQL bool
-	tool         tool // nil but for the tools
+	shell        string // that a completion is asked for
+	tool         tool   // nil but for the tools
 }
 
 // parse reads the arguments. It returns nil when they asked for help, which it has then printed to stdout. Its error says
 // what to do next.
 func parse(args []string, stdout, stderr io.Writer) (*commandLine, error) {
-	flags := reflect.New(flagsType())
-	var g grammar
-	g.Worker.Variables = kong.Plugins{flags.Interface()}
-	g.Starter.Variables = g.Worker.Variables
-	g.KafkaBridge.Variables = g.Worker.Variables
-	g.Migrate.Variables = g.Worker.Variables
-	for _, t := range g.tools() {
-		t.Variables = g.Worker.Variables
-	}
 	helped := false
-	parser, err := kong.New(&g,
-		kong.Name("vidflow"),
-		kong.Description("A durable workflow for every video: asks for its transcription over Kafka, waits for the results, stores them."),
-		kong.Writers(stdout, stderr),
-		kong.Exit(func(int) { helped = true }),
-		kong.Help(printHelp),
-		kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 110}),
-		kong.ExplicitGroups(nil),
-	)
+	parser, g, flags, err := newParser(kong.Writers(stdout, stderr), kong.Exit(func(int) { helped = true }))
 	if err != nil {
 		return nil, fmt.Errorf("vidflow's own command line is wrong: %w", err)
 	}
@@ -121,12 +118,35 @@ func parse(args []string, stdout, stderr io.Writer) (*commandLine, error) {
 		flags:        make(map[string]string),
 		skipTemporal: g.Migrate.SkipTemporal,
 		printRoleSQL: g.Migrate.PrintRoleSQL,
+		shell:        g.Completion.Shell,
 	}
 	line.tool, _ = parsed.Selected().Target.Addr().Interface().(tool)
 	for i, v := range config.Variables() {
 		line.flags[v.Name] = flags.Elem().Field(i).String()
 	}
 	return line, nil
+}
+
+// newParser is the command line, with the structs that it reads arguments into: commands with flags of their own, and the
+// flags of variables.
+func newParser(options ...kong.Option) (parser *kong.Kong, g *grammar, flags reflect.Value, err error) {
+	flags = reflect.New(flagsType())
+	g = new(grammar)
+	g.Worker.Variables = kong.Plugins{flags.Interface()}
+	g.Starter.Variables = g.Worker.Variables
+	g.KafkaBridge.Variables = g.Worker.Variables
+	g.Migrate.Variables = g.Worker.Variables
+	for _, t := range g.tools() {
+		t.Variables = g.Worker.Variables
+	}
+	parser, err = kong.New(g, append(options,
+		kong.Name("vidflow"),
+		kong.Description("A durable workflow for every video: asks for its transcription over Kafka, waits for the results, stores them."),
+		kong.Help(printHelp),
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 110}),
+		kong.ExplicitGroups(nil),
+	)...)
+	return parser, g, flags, err
 }
 
 func usageError(err error) error {
@@ -179,16 +199,20 @@ func placeholder(v config.Variable) string {
 // printHelp hides the flags that the commands asked for have no use for.
 func printHelp(options kong.HelpOptions, ctx *kong.Context) error {
 	if ctx.Selected() != nil {
-		commands := commandsOf(ctx)
-		needless := make(map[string]bool)
-		for _, v := range config.Variables() {
-			needless[v.Flag()] = !v.NeededBy(commands)
-		}
-		for _, flag := range ctx.Selected().Flags {
-			flag.Hidden = flag.Hidden || needless[flag.Name]
-		}
+		hideNeedless(ctx.Selected().Flags, commandsOf(ctx))
 	}
 	return kong.DefaultHelpPrinter(options, ctx)
+}
+
+// hideNeedless hides the flags of variables that the commands do not read.
+func hideNeedless(flags []*kong.Flag, commands []config.Command) {
+	needless := make(map[string]bool)
+	for _, v := range config.Variables() {
+		needless[v.Flag()] = !v.NeededBy(commands)
+	}
+	for _, flag := range flags {
+		flag.Hidden = flag.Hidden || needless[flag.Name]
+	}
 }
 
 // commandsOf returns the commands that were named, each once and in the order of config.Commands: it makes no difference
@@ -204,6 +228,10 @@ func commandsOf(ctx *kong.Context) []config.Command {
 			named = append(named, also...)
 		}
 	}
+	return inOrderOfCommands(named)
+}
+
+func inOrderOfCommands(named []string) []config.Command {
 	return slices.DeleteFunc(slices.Clone(config.Commands), func(c config.Command) bool {
 		return !slices.Contains(named, string(c))
 	})

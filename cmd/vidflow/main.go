@@ -31,6 +31,9 @@ func main() {
 
 // run is the program, and returns its exit code. What was asked for goes to stdout, the log and errors to stderr.
 func run(ctx context.Context, args []string, env map[string]string, stdin io.Reader, stdout, stderr io.Writer) int {
+	if len(args) > 0 && args[0] == completeCommand {
+		return report(stderr, complete(args[1:], stdout))
+	}
 	line, err := parse(args, stdout, stderr)
 	if err != nil {
 		say(stderr, err.Error())
@@ -51,6 +54,9 @@ func (l *commandLine) run(
 ) error {
 	if l.command == versionCommand {
 		return printVersion(stdout)
+	}
+	if l.shell != "" {
+		return printCompletion(stdout, l.shell)
 	}
 	if l.command == probeCommand {
 		return probe(ctx, l.commands, env, stdout)
@@ -92,6 +98,8 @@ func report(stderr io.Writer, err error) int {
 	var problems *config.ProblemsError
 	var code exitCode
 	switch {
+	case err == nil:
+		return exitOK
 	case errors.As(err, &code):
 		return int(code)
 	case errors.Is(err, errLogged), errors.Is(err, errSaid):

@@ -83,6 +83,7 @@ func TestHelp(t *testing.T) {
 		"migrate":        {"migrate", "--help"},
 		"version":        {"version", "--help"},
 		"probe":          {"probe", "--help"},
+		"completion":     {"completion", "--help"},
 		"worker-starter": {"worker", "starter", "--help"},
 		"dlq":            {"dlq", "--help"},
 		"dlq-list":       {"dlq", "list", "--help"},

@@ -2,14 +2,12 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"net/netip"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/codeendelea/vidflow/internal/config"
@@ -33,11 +31,11 @@ func probe(ctx context.Context, commands []config.Command, env map[string]string
 	return probeFirst(ctx, addrs, stdout)
 }
 
-// probeFirst asks at the first of the addresses where something listens.
+// probeFirst asks at the first of the addresses where something answers.
 func probeFirst(ctx context.Context, addrs []string, stdout io.Writer) error {
 	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
 	defer cancel()
-	var refused error
+	var failed error
 	for _, addr := range addrs {
 		host, port, err := net.SplitHostPort(addr)
 		if err != nil {
@@ -51,20 +49,17 @@ func probeFirst(ctx context.Context, addrs []string, stdout io.Writer) error {
 			return err
 		}
 		answer, err := http.DefaultClient.Do(request)
-		if errors.Is(err, syscall.ECONNREFUSED) {
-			refused = err
-			continue
-		}
 		if err != nil {
-			return fmt.Errorf("ask for readiness: %w", err)
+			failed = err
+			continue
 		}
 		return readiness(answer, stdout)
 	}
 	if len(addrs) > 1 {
-		return fmt.Errorf(`nothing listens at %s: name the process, such as "vidflow probe worker", or set OPS_ADDR to its address`,
+		return fmt.Errorf(`nothing answers at %s: name the process, such as "vidflow probe worker", or set OPS_ADDR to its address`,
 			strings.Join(addrs, ", "))
 	}
-	return fmt.Errorf("ask for readiness: %w", refused)
+	return fmt.Errorf("ask for readiness: %w", failed)
 }
 
 // readiness prints the answer, which says whether the process is ready.

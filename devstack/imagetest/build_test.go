@@ -29,6 +29,9 @@ func golang(t *testing.T) string {
 		put(t, library, filepath.Join(dir, library))
 	}
 	put(t, bundle, filepath.Join(dir, bundle))
+	if err := os.Mkdir(filepath.Join(dir, "tmp"), 0o700); err != nil {
+		t.Fatal(err)
+	}
 	dockerfile := "FROM scratch\nCOPY . /\n" +
 		"ENV PATH=/usr/local/go/bin:/bin GOTOOLCHAIN=local GOCACHE=/cache/build GOMODCACHE=/cache/mod GOPROXY=" + goEnv(t, "GOPROXY") + "\n"
 	if err := os.WriteFile(filepath.Join(dir, "Dockerfile"), []byte(dockerfile), 0o600); err != nil {

@@ -28,13 +28,15 @@ type value struct {
 	// set reads a text that is not empty. Its error adds to want what is not plain from it, and may be unspecific
 	// (errUnspecific); it never quotes the text.
 	set func(text string) error
+	// words are all that there is to choose from; none where there is more than a few words.
+	words []string
 }
 
 var errUnspecific = errors.New("not what is wanted")
 
 // text takes anything.
 func text(p *string, want string) value {
-	return value{want, func(s string) error { *p = s; return nil }}
+	return value{want: want, set: func(s string) error { *p = s; return nil }}
 }
 
 // versionBytes is the longest name or build id of a deployment that every server takes.
@@ -42,7 +44,7 @@ const versionBytes = 255
 
 // deploymentName takes what Temporal takes.
 func deploymentName(p *string) value {
-	return value{"a name of at most 255 bytes without . and :", func(s string) error {
+	return value{want: "a name of at most 255 bytes without . and :", set: func(s string) error {
 		if strings.ContainsAny(s, ".:") {
 			return errUnspecific
 		}
@@ -52,7 +54,7 @@ func deploymentName(p *string) value {
 
 // buildID takes what Temporal takes.
 func buildID(p *string) value {
-	return value{"an id of at most 255 bytes", func(s string) error {
+	return value{want: "an id of at most 255 bytes", set: func(s string) error {
 		if len(s) > versionBytes {
 			return errUnspecific
 		}
@@ -66,11 +68,11 @@ func buildID(p *string) value {
 
 // secret takes anything and hides it.
 func secret(p *Secret, want string) value {
-	return value{want, func(s string) error { *p = NewSecret(s); return nil }}
+	return value{want: want, set: func(s string) error { *p = NewSecret(s); return nil }}
 }
 
 func boolean(p *bool) value {
-	return value{"true or false", func(s string) (err error) {
+	return value{want: "true or false", set: func(s string) (err error) {
 		switch strings.ToLower(s) {
 		case "true", "1":
 			*p = true
@@ -80,11 +82,11 @@ func boolean(p *bool) value {
 			return errUnspecific
 		}
 		return nil
-	}}
+	}, words: []string{"true", "false"}}
 }
 
 func integer(p *int, low, high int) value {
-	return value{fmt.Sprintf("a whole number from %d to %d", low, high), func(s string) error {
+	return value{want: fmt.Sprintf("a whole number from %d to %d", low, high), set: func(s string) error {
 		n, err := strconv.Atoi(s)
 		if err != nil || n < low || n > high {
 			return errUnspecific
@@ -96,7 +98,7 @@ func integer(p *int, low, high int) value {
 
 // milliseconds takes plain milliseconds, as KafkaJS had them, or a Go duration.
 func milliseconds(p *time.Duration) value {
-	return value{"milliseconds such as 10000, or a duration such as 10s, above 0", func(s string) error {
+	return value{want: "milliseconds such as 10000, or a duration such as 10s, above 0", set: func(s string) error {
 		if ms, err := strconv.ParseUint(s, 10, 32); err == nil {
 			s = strconv.FormatUint(ms, 10) + "ms"
 		}
@@ -105,7 +107,7 @@ func milliseconds(p *time.Duration) value {
 }
 
 func duration(p *time.Duration) value {
-	return value{"a duration such as 30s, 10m or 6h, above 0", func(s string) error {
+	return value{want: "a duration such as 30s, 10m or 6h, above 0", set: func(s string) error {
 		d, err := time.ParseDuration(s)
 		if err != nil || d <= 0 {
 			return errUnspecific
@@ -117,30 +119,30 @@ func duration(p *time.Duration) value {
 
 func oneOf(p *string, words ...string) value {
 	last := len(words) - 1
-	return value{strings.Join(words[:last], ", ") + " or " + words[last], func(s string) error {
+	return value{want: strings.Join(words[:last], ", ") + " or " + words[last], set: func(s string) error {
 		s = strings.ToLower(s)
 		if !slices.Contains(words, s) {
 			return errUnspecific
 		}
 		*p = s
 		return nil
-	}}
+	}, words: words}
 }
 
 func logLevel(p *slog.Level) value {
 	var word string
 	v := oneOf(&word, "debug", "info", "warn", "error")
-	return value{v.want, func(s string) error {
+	return value{want: v.want, set: func(s string) error {
 		if err := v.set(s); err != nil {
 			return err
 		}
 		return p.UnmarshalText([]byte(word))
-	}}
+	}, words: v.words}
 }
 
 // hostPorts takes a list of addresses, separated by commas.
 func hostPorts(p *[]string) value {
-	return value{"host:port, or several separated by commas", func(s string) error {
+	return value{want: "host:port, or several separated by commas", set: func(s string) error {
 		var list []string
 		for _, addr := range splitList(s) {
 			host, port, err := net.SplitHostPort(addr)
@@ -159,7 +161,7 @@ func hostPorts(p *[]string) value {
 
 // listenAddr takes an address to listen at; no host means every interface.
 func listenAddr(p *string) value {
-	return value{"an address to listen at, such as 127.0.0.1:9101 or :9101", func(s string) error {
+	return value{want: "an address to listen at, such as 127.0.0.1:9101 or :9101", set: func(s string) error {
 		if _, port, err := net.SplitHostPort(s); err != nil || !validPort(port) {
 			return errUnspecific
 		}
@@ -175,7 +177,7 @@ func validPort(s string) bool {
 
 // origins takes a list of origins as browsers send them, or "*" for every one.
 func origins(p *[]string) value {
-	return value{"origins such as https://app.example.com separated by commas, or *", func(s string) error {
+	return value{want: "origins such as https://app.example.com separated by commas, or *", set: func(s string) error {
 		var list []string
 		for _, o := range splitList(s) {
 			if o == "*" {
@@ -195,7 +197,7 @@ func origins(p *[]string) value {
 
 // baseURL takes an http(s) URL, to which paths are added, and drops the slash at its end.
 func baseURL(p *string, example string) value {
-	return value{"an http or https URL such as " + example, func(s string) error {
+	return value{want: "an http or https URL such as " + example, set: func(s string) error {
 		u, err := httpURL(s)
 		if err != nil {
 			return err
@@ -211,7 +213,7 @@ func baseURL(p *string, example string) value {
 // keySetURL takes the URL of a key set. The issuer that its tokens must name is the part before /.well-known/.
 func keySetURL(p *string) value {
 	v := baseURL(p, "https://project.supabase.co/auth/v1/.well-known/jwks.json")
-	return value{v.want, func(s string) error {
+	return value{want: v.want, set: func(s string) error {
 		if err := v.set(s); err != nil {
 			return err
 		}
@@ -233,8 +235,8 @@ func httpURL(s string) (*url.URL, error) {
 // postgresURL takes a connection URL, password included, and so hides all of it.
 func postgresURL(p *Secret) value {
 	return value{
-		"postgres://user:password@host:5432/database, signs such as @ : / # percent-encoded in the password",
-		func(s string) error {
+		want: "postgres://user:password@host:5432/database, signs such as @ : / # percent-encoded in the password",
+		set: func(s string) error {
 			s = strings.TrimSpace(s)
 			u, err := url.Parse(s)
 			if err != nil || u.Scheme != "postgres" && u.Scheme != "postgresql" || u.Host == "" {
@@ -252,7 +254,7 @@ func postgresURL(p *Secret) value {
 // serviceKey takes a key of Supabase that may do everything. The keys that are handed to browsers look alike and would
 // fail at the first upload, so they are refused here.
 func serviceKey(p *Secret) value {
-	return value{"a service_role key (eyJ…) or a secret key (sb_secret_…)", func(s string) error {
+	return value{want: "a service_role key (eyJ…) or a secret key (sb_secret_…)", set: func(s string) error {
 		s = strings.TrimSpace(s)
 		if strings.HasPrefix(s, "sb_publishable_") {
 			return errors.New("this is the publishable key")
@@ -289,7 +291,7 @@ func roleOfKey(key string) string {
 
 // pemFile takes the path of a file with at least one PEM block.
 func pemFile(p *string) value {
-	return value{"the path of a readable PEM file", func(s string) error {
+	return value{want: "the path of a readable PEM file", set: func(s string) error {
 		data, err := os.ReadFile(s)
 		if err != nil {
 			var path *os.PathError
@@ -308,7 +310,7 @@ func pemFile(p *string) value {
 
 // prefixes takes a list of networks in CIDR notation.
 func prefixes(p *[]string) value {
-	return value{"networks such as 10.0.0.0/8, separated by commas", func(s string) error {
+	return value{want: "networks such as 10.0.0.0/8, separated by commas", set: func(s string) error {
 		var list []string
 		for _, item := range splitList(s) {
 			prefix, err := netip.ParsePrefix(item)
@@ -336,7 +338,7 @@ const wantPairs = "name=value, separated by commas, values percent-encoded"
 
 // pairs takes a list as OpenTelemetry writes them.
 func pairs(p *map[string]string) value {
-	return value{wantPairs, func(s string) error {
+	return value{want: wantPairs, set: func(s string) error {
 		list := make(map[string]string)
 		for _, item := range splitList(s) {
 			name, text, ok := strings.Cut(item, "=")
@@ -354,7 +356,7 @@ func pairs(p *map[string]string) value {
 
 // secretPairs takes headers and hides what they say.
 func secretPairs(p *map[string]Secret) value {
-	return value{wantPairs, func(s string) error {
+	return value{want: wantPairs, set: func(s string) error {
 		var shown map[string]string
 		if err := pairs(&shown).set(s); err != nil {
 			return err
@@ -373,7 +375,7 @@ func secretPairs(p *map[string]Secret) value {
 
 // ratio takes a part of the whole.
 func ratio(p *float64) value {
-	return value{"a number from 0 to 1", func(s string) error {
+	return value{want: "a number from 0 to 1", set: func(s string) error {
 		f, err := strconv.ParseFloat(s, 64)
 		if err != nil || !(f >= 0 && f <= 1) {
 			return errUnspecific
@@ -385,7 +387,7 @@ func ratio(p *float64) value {
 
 // topic takes a name that Kafka allows.
 func topic(p *string) value {
-	return value{"the name of a topic: letters, digits, dots, underscores and hyphens", func(s string) error {
+	return value{want: "the name of a topic: letters, digits, dots, underscores and hyphens", set: func(s string) error {
 		if len(s) > 249 || s == "." || s == ".." || !topicName.MatchString(s) {
 			return errUnspecific
 		}

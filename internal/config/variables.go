@@ -40,6 +40,9 @@ type Variable struct {
 // Flag is the name of the variable's flag, without the dashes before it.
 func (v Variable) Flag() string { return strings.ToLower(strings.ReplaceAll(v.Name, "_", "-")) }
 
+// Words are all values that there are to choose from; none where there are more than a few.
+func (v Variable) Words() []string { return v.value.words }
+
 // NeededBy reports whether any of the commands reads the variable.
 func (v Variable) NeededBy(commands []Command) bool {
 	return slices.ContainsFunc(v.Commands, func(c Command) bool { return slices.Contains(commands, c) })
