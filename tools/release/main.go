@@ -18,6 +18,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -68,6 +69,9 @@ func run(ctx context.Context, dir string, args []string, stdout io.Writer) error
 	}
 	if c.changes != "" && !*dirty {
 		return fmt.Errorf("the tree has changes: commit them, or have them in it with make release ARGS=--dirty\n%s", c.changes)
+	}
+	if err := c.described(); err != nil {
+		return err
 	}
 	if !filepath.IsAbs(*out) {
 		*out = filepath.Join(root, *out)
@@ -170,6 +174,21 @@ func checkedOut(ctx context.Context, root string) (commit, error) {
 		c.revision += "-dirty"
 	}
 	return c, nil
+}
+
+// described sees that a version has a section in the changelog; what is between versions, or a candidate, needs none.
+func (c commit) described() error {
+	if !regexp.MustCompile(`^v\d+\.\d+\.\d+$`).MatchString(c.version) {
+		return nil
+	}
+	changes, err := os.ReadFile(filepath.Join(c.root, "CHANGELOG.md"))
+	if err != nil {
+		return err
+	}
+	if section := "\n## [" + c.version[1:] + "] - "; !bytes.Contains(changes, []byte(section)) {
+		return fmt.Errorf("CHANGELOG.md does not say what %s changes: put%sand its day below Unreleased, and tag that commit", c.version, strings.ReplaceAll(section, "\n", " "))
+	}
+	return nil
 }
 
 func git(ctx context.Context, dir string, args ...string) (string, error) {

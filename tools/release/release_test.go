@@ -25,8 +25,11 @@ import (
 	cdx "github.com/CycloneDX/cyclonedx-go"
 )
 
-// What the clones are tagged with.
-const tag = "v9.8.7"
+// What the clones are tagged with: a candidate, which needs no section in the changelog.
+const (
+	version = "9.8.7-rc.1"
+	tag     = "v" + version
+)
 
 // TestRelease builds all that a release has, a part of it twice: from clones in folders of their own, the second one with
 // another environment. What is there must be what the documents say, and the same both times.
@@ -60,7 +63,7 @@ func TestRelease(t *testing.T) {
 	for target := range strings.SplitSeq(targets, ",") {
 		goos, goarch, _ := strings.Cut(target, "/")
 		t.Run(goos+"-"+goarch, func(t *testing.T) {
-			stem := "vidflow_9.8.7_" + goos + "_" + goarch
+			stem := "vidflow_" + version + "_" + goos + "_" + goarch
 			binary, archive := "vidflow", stem+".tar.gz"
 			if goos == "windows" {
 				binary, archive = "vidflow.exe", stem+".zip"
@@ -116,6 +119,20 @@ func TestRelease_refuses_changes(t *testing.T) {
 	c, err := checkedOut(t.Context(), dir)
 	if err != nil || c.version != tag+"-dirty" || !strings.HasSuffix(c.revision, "-dirty") {
 		t.Errorf("version %q, revision %q, error %v", c.version, c.revision, err)
+	}
+}
+
+func TestRelease_wants_its_section_in_the_changelog(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "CHANGELOG.md"), []byte("# Changelog\n\n## [Unreleased]\n\n## [1.2.3] - 2026-12-01\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for version, ok := range map[string]bool{
+		"v1.2.3": true, "v1.2.4": false, "v1.2.4-rc.1": true, "v1.2.3-4-g0123456789ab": true, "v1.2.4-dirty": true, "0123456789ab": true,
+	} {
+		if err := (commit{root: dir, version: version}).described(); (err == nil) != ok {
+			t.Errorf("%s: %v", version, err)
+		}
 	}
 }
 
