@@ -156,6 +156,27 @@ func (s *store) inspect(id string) image {
 	return inspected.Docker
 }
 
+// layers are the hashes of what an image's files are packed in.
+func (s *store) layers(id string) []string {
+	s.t.Helper()
+	var inspected struct{ Manifest string }
+	if err := json.Unmarshal([]byte(s.buildah("inspect", "--type=image", id)), &inspected); err != nil {
+		s.t.Fatal(err)
+	}
+	var manifest struct{ Layers []struct{ Digest string } }
+	if err := json.Unmarshal([]byte(inspected.Manifest), &manifest); err != nil {
+		s.t.Fatal(err)
+	}
+	if len(manifest.Layers) == 0 {
+		s.t.Fatalf("%s has no layers", id)
+	}
+	var digests []string
+	for _, layer := range manifest.Layers {
+		digests = append(digests, layer.Digest)
+	}
+	return digests
+}
+
 // container makes a container of the image, with what a runtime adds, and returns where its files are, twice: as what runs in
 // it has them, read-only, and to change them.
 func (s *store) container(id string) (readOnly, files string) {
