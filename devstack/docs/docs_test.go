@@ -68,6 +68,29 @@ func TestDocuments(t *testing.T) {
 	}
 }
 
+// TestDocuments_index: README.md leads to every document.
+func TestDocuments_index(t *testing.T) {
+	t.Parallel()
+	root, err := Root()
+	if err != nil {
+		t.Fatal(err)
+	}
+	readme, err := Read(root, "README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	files, err := filepath.Glob(filepath.Join(root, "docs", "*.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range files {
+		name := "docs/" + filepath.Base(file)
+		if !slices.ContainsFunc(readme.links, func(l located) bool { return l.text == name }) {
+			t.Errorf("README.md does not lead to %s", name)
+		}
+	}
+}
+
 var call = regexp.MustCompile(`docs\.Run\(\s*\w+(?:\.\w+)?,\s*"([^"]+)"`)
 
 // runByTests are the pages that tests give to Run.

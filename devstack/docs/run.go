@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -27,6 +28,8 @@ type Options struct {
 	Env []string
 	// Dir is where the commands run. Empty: a folder that shows the repository, in which what they write is theirs alone.
 	Dir string
+	// State is the state of a running development stack, which is shown there as .dev; there is none when empty.
+	State string
 	// Limit bounds the whole page; five minutes when zero.
 	Limit time.Duration
 	// Before is called before each block that is run, for what happens beside the reader.
@@ -35,7 +38,7 @@ type Options struct {
 
 // Run runs the commands of a page, given by its path in the repository, in order and in one bash. The first that fails
 // fails the test, and so does an output that is not the one that the page shows. What runs in the background is stopped at
-// the end.
+// the end. Programs that not every machine has, such as jq, make it a test that is skipped where they are missing.
 func Run(t *testing.T, file string, opts Options) {
 	t.Helper()
 	root, err := Root()
@@ -46,8 +49,11 @@ func Run(t *testing.T, file string, opts Options) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if missing := page.missing(); len(missing) > 0 {
+		t.Skipf("%s needs %v, which this machine does not have", page.File, missing)
+	}
 	if opts.Dir == "" {
-		opts.Dir = show(t, root)
+		opts.Dir = show(t, root, opts.State)
 	}
 	if err := perform(t, page, opts); err != nil {
 		t.Fatal(err)
@@ -85,7 +91,7 @@ func perform(t *testing.T, page *Page, opts Options) error {
 }
 
 // show makes a folder that has everything of the repository but its state, its history and what was built.
-func show(t *testing.T, root string) string {
+func show(t *testing.T, root, state string) string {
 	t.Helper()
 	dir := t.TempDir()
 	entries, err := os.ReadDir(root)
@@ -101,8 +107,24 @@ func show(t *testing.T, root string) string {
 			t.Fatal(err)
 		}
 	}
-	programs(t, filepath.Join(dir, "bin"))
+	if state != "" {
+		if err := os.Symlink(state, filepath.Join(dir, ".dev")); err != nil {
+			t.Fatal(err)
+		}
+	}
 	return dir
+}
+
+// missing are programs of the page that this machine does not have.
+func (p *Page) missing() (names []string) {
+	for _, name := range []string{"curl", "jq", "openssl", "psql"} {
+		used := regexp.MustCompile(`(?m)(^|[ (])` + name + ` `)
+		uses := slices.ContainsFunc(p.Blocks, func(b Block) bool { return b.Run() && used.MatchString(b.Commands) })
+		if _, err := exec.LookPath(name); uses && err != nil {
+			names = append(names, name)
+		}
+	}
+	return names
 }
 
 // programs puts what the tests run as vidflow and devstack into a folder.
