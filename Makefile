@@ -98,6 +98,7 @@ test: build-devstack build-race ## Run every test, on servers of its own, with t
 		go test -race -timeout=15m $(ARGS) ./...; \
 		cd devstack; \
 		go test -race -timeout=15m $(ARGS) $$(go list ./... | grep -vE "$(LINK_SERVER)|$(USE_MORE)")'
+	@$(MAKE) --no-print-directory test-kubernetes
 
 .PHONY: test-one
 test-one: build-devstack build-race ## Run the tests of one package on servers of its own (PKG=./starter ARGS='-run=TestX -v')
@@ -121,6 +122,11 @@ test-takeover: kafkajs build-devstack build-race ## Take over from KafkaJS consu
 .PHONY: kafkajs
 kafkajs: typescript-tools
 	@cd devstack/kafkajs && npm ci --silent --ignore-scripts
+
+# A module of its own, outside of go.work: Kubernetes' libraries want other versions of what all modules have.
+.PHONY: test-kubernetes
+test-kubernetes: build-vidflow ## Test deploy/kubernetes: rendered, against Kubernetes' types and the binary; needs no cluster
+	@GOWORK=off go -C deploy/kubernetes test $(ARGS) ./...
 
 # What `make test-kafka` needs beside Go, by the names of Debian's packages.
 .PHONY: kafka-tools
@@ -327,7 +333,7 @@ lint: lint-tools ## Check style, imports, determinism of workflows and go.mod of
 	@bin/tools/golangci-lint run --allow-parallel-runners ./...
 	@cd devstack && ../bin/tools/golangci-lint run --allow-parallel-runners --config ../.golangci.yml ./...
 	@bin/tools/workflowcheck -config tools/workflowcheck.yaml ./workflows/...
-	@for module in . devstack tools; do \
+	@for module in . devstack tools deploy/kubernetes; do \
 		GOWORK=off go -C $$module mod tidy -diff || { echo "$$module/go.mod is not tidy (go mod tidy)" >&2; exit 1; }; done
 
 .PHONY: fmt
