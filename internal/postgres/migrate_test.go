@@ -22,15 +22,16 @@ func TestMigrate(t *testing.T) {
 	t.Run("several at once, then again", func(t *testing.T) {
 		t.Parallel()
 		db := postgrestest.NewEmpty(t)
+		url := owned(t, db) // behind the pooler, where there is one
 		var group errgroup.Group
 		for range 5 {
-			group.Go(func() error { return postgres.Migrate(t.Context(), db.AdminURL, quiet) })
+			group.Go(func() error { return postgres.Migrate(t.Context(), url, quiet) })
 		}
 		if err := group.Wait(); err != nil {
 			t.Fatal(err)
 		}
 		first := describe(t, db, "public", "pipeline", "auth")
-		if err := postgres.Migrate(t.Context(), db.AdminURL, quiet); err != nil {
+		if err := postgres.Migrate(t.Context(), url, quiet); err != nil {
 			t.Fatal(err)
 		}
 		if diff := cmp.Diff(first, describe(t, db, "public", "pipeline", "auth")); diff != "" {
@@ -97,15 +98,7 @@ func TestMigrate(t *testing.T) {
 	t.Run("by an owner who is no superuser", func(t *testing.T) {
 		t.Parallel()
 		db := postgrestest.NewEmpty(t)
-		owner := "owner_" + newToken().String()[:8]
-		db.Exec(t, `create role "`+owner+`" login createrole password 'secret'`)
-		dropRole(t, db, owner)
-		var name string
-		if err := db.Admin.QueryRow(t.Context(), `select current_database()`).Scan(&name); err != nil {
-			t.Fatal(err)
-		}
-		db.Exec(t, `alter database "`+name+`" owner to "`+owner+`"; grant create on schema public to "`+owner+`"`)
-		url := db.As(t, owner, "secret")
+		url := owned(t, db)
 		if err := postgres.Migrate(t.Context(), url, quiet); err != nil {
 			t.Fatal(err)
 		}
@@ -142,6 +135,20 @@ func TestMigrate(t *testing.T) {
 		}
 		_ = wantSetupError(t, postgres.Migrate(t.Context(), "postgres://host:port/", quiet))
 	})
+}
+
+// owned gives the database to a login that is no superuser.
+func owned(t *testing.T, db *postgrestest.DB) (url string) {
+	t.Helper()
+	owner := "owner_" + newToken().String()[:8]
+	db.Exec(t, `create role "`+owner+`" login createrole password 'secret'`)
+	dropRole(t, db, owner)
+	var name string
+	if err := db.Admin.QueryRow(t.Context(), `select current_database()`).Scan(&name); err != nil {
+		t.Fatal(err)
+	}
+	db.Exec(t, `alter database "`+name+`" owner to "`+owner+`"; grant create on schema public to "`+owner+`"`)
+	return db.As(t, owner, "secret")
 }
 
 // production is what the API server's tables may look like where they were made by other hands.

@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"os"
+	"os/exec"
 	"regexp"
 	"slices"
 	"strings"
@@ -290,6 +292,111 @@ func TestMigrate_lets_others_go_first(t *testing.T) {
 	}
 	if n := count(t, db, `select max(version_id) from pipeline.migrations`); n != int(postgres.LatestVersion()) {
 		t.Errorf("the schema is at version %d", n)
+	}
+}
+
+// childVariable is the database that a child of TestMigrate_killed migrates.
+const childVariable = "VIDFLOW_TEST_MIGRATE"
+
+// TestMigrate_child is the child: a process that can be killed.
+func TestMigrate_child(t *testing.T) {
+	url := os.Getenv(childVariable)
+	if url == "" {
+		t.Skip("it is started by TestMigrate_killed")
+	}
+	if err := postgres.Migrate(t.Context(), url, quiet); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestMigrate_killed in the middle of a migration, and started again. What it was at goes on without it in the database.
+func TestMigrate_killed(t *testing.T) {
+	t.Parallel()
+	for name, row := range map[string]struct {
+		from    int64
+		at      string
+		expires bool // the lease does at once, and is not waited for
+	}{
+		"in a transaction":          {from: 5, at: "ALTER TABLE"},
+		"building an index":         {from: 3, at: "CREATE INDEX", expires: true},
+		"before anything was there": {from: 0, at: "CREATE TABLE"}, // no lease yet
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			ctx := t.Context()
+			db := postgrestest.NewEmpty(t)
+			url := owned(t, db)
+			if row.from > 0 {
+				if err := postgres.MigrateTo(ctx, url, row.from); err != nil {
+					t.Fatal(err)
+				}
+			}
+			holder, err := db.Admin.Acquire(ctx)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer holder.Release()
+			for _, sql := range []string{
+				`select pg_advisory_lock(7)`,
+				`create schema held`,
+				`grant usage on schema held to public`,
+				`create function held.hold() returns event_trigger language plpgsql as $$
+					begin
+						if tg_tag = '` + row.at + `' then
+							perform pg_advisory_lock_shared(7);
+							perform pg_advisory_unlock_shared(7);
+						end if;
+					end $$`,
+				`create event trigger hold on ddl_command_start execute function held.hold()`,
+			} {
+				if _, err := holder.Exec(ctx, sql); err != nil {
+					t.Fatal(err)
+				}
+			}
+			child := exec.CommandContext(ctx, os.Args[0], "-test.run=^TestMigrate_child$")
+			child.Env = append(os.Environ(), childVariable+"="+url)
+			if err := child.Start(); err != nil {
+				t.Fatal(err)
+			}
+			for deadline := time.Now().Add(time.Minute); ; {
+				n := count(t, db, `select count(*) from pg_locks l join pg_database d on d.oid = l.database
+					where d.datname = current_database() and locktype = 'advisory' and not granted`)
+				if n == 1 {
+					break
+				}
+				if time.Now().After(deadline) {
+					t.Fatal("the child does not come to " + row.at)
+				}
+			}
+			if err := child.Process.Kill(); err != nil {
+				t.Fatal(err)
+			}
+			_ = child.Wait() // it was killed
+			if row.expires {
+				db.Exec(t, `update pipeline.migrations_lock set lease_expires_at = now()`)
+			}
+			again := make(chan error, 1)
+			go func() { again <- postgres.Migrate(ctx, url, quiet) }()
+			if _, err := holder.Exec(ctx, `select pg_advisory_unlock(7)`); err != nil {
+				t.Fatal(err)
+			}
+			began := time.Now()
+			if err := <-again; err != nil {
+				t.Fatal(err)
+			}
+			t.Logf("up to date after %s", time.Since(began))
+
+			whole := postgrestest.NewEmpty(t)
+			if err := postgres.Migrate(ctx, whole.AdminURL, quiet); err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(describe(t, whole, "public", "pipeline"), describe(t, db, "public", "pipeline")); diff != "" {
+				t.Errorf("something else than without a kill (-want +got):\n%s", diff)
+			}
+			if n := count(t, db, `select count(*) from pg_index where not indisvalid`); n != 0 {
+				t.Errorf("%d indexes cannot be used", n)
+			}
+		})
 	}
 }
 
