@@ -49,6 +49,9 @@ func TestReplay(t *testing.T) {
 		if got, want := p.tool("replay", "--query", everyRun, "--sample", "3", "--json"), `{"replay":`; !strings.HasPrefix(got, want) {
 			t.Errorf("of three of them: got %q", got)
 		}
+		if said, code := p.gate(p.binary); code != 0 || said != "1 replay, 0 incompatible, 1 with nothing to replay yet.\n" {
+			t.Errorf("the gate of the example pipeline ends with %d and says %q", code, said)
+		}
 	})
 
 	const firstStep = `	if err := v.begin(ctx); err != nil {`
@@ -64,6 +67,9 @@ func TestReplay(t *testing.T) {
 		}
 		if want := `{"replay":0,"incompatible":7,"nothingYet":1,"deleted":0}`; lines[len(lines)-1] != want {
 			t.Errorf("the last line is %s, want %s", lines[len(lines)-1], want)
+		}
+		if said, code := p.gate(broken); code != 3 || !strings.Contains(said, "1 incompatible") {
+			t.Errorf("the gate of the example pipeline ends with %d, want 3, and says %s", code, said)
 		}
 		states := map[string]int{}
 		for _, line := range lines[:len(lines)-1] {
