@@ -58,6 +58,8 @@ type Config struct {
 	// Settings are handed to the workflow. Defaults: asked again after 6 h, overdue after 24 h, given up 24 h later,
 	// 10 min for the row of an unknown video to appear.
 	Settings workflows.Settings
+	// HideTitles keeps the titles of videos from the workflow, and so from Temporal.
+	HideTitles bool
 	// UploadTimeout bounds one upload. Default 20 s.
 	UploadTimeout time.Duration
 	// Observer is told what happens; nil tells nobody.

@@ -58,7 +58,7 @@ func (a *Activities) storeTranscript(ctx context.Context, in workflows.ApplyInpu
 		a.log.WarnContext(ctx, "Kafka: a result is gone before it was stored", "video_id", id, "topic", in.Result.Topic,
 			"partition", in.Result.Partition, "offset", in.Result.Offset, "error", err)
 		applied, err2 := a.settled(ctx, id, postgres.Granted)
-		applied.Outcome, applied.Reason = workflows.ResultGone, contract.Clip(err.Error(), 300)
+		applied.Outcome, applied.Reason = workflows.ResultGone, contract.Clip(gone(err), 300)
 		return applied, err2
 	}
 	if err != nil {
@@ -90,6 +90,14 @@ func (a *Activities) storeTranscript(ctx context.Context, in workflows.ApplyInpu
 	a.log.InfoContext(ctx, "transcript stored and its URL set", "video_id", id, "position", pos.String(), "bytes", len(body),
 		"words", summary.Words, "language", summary.Language)
 	return workflows.Applied{Snapshot: a.snapshot(p), Outcome: workflows.ResultApplied}, nil
+}
+
+// gone says why a record cannot be used, in words that Temporal keeps: none of them are the record's own.
+func gone(err error) string {
+	if p, ok := errors.AsType[*contract.PoisonError](err); ok {
+		return kafka.ErrGone.Error() + ": it is no transcript (" + p.Class + ")"
+	}
+	return err.Error()
 }
 
 // refer has the span of the step, if there is one, refer to the span in which the result was taken from Kafka: services

@@ -33,7 +33,10 @@ func (a *Activities) Begin(ctx context.Context, in workflows.BeginInput) (workfl
 		a.cfg.Observer.VideoMissing(plan.Missing)
 		return plan, nil
 	}
-	plan.Title, plan.CourseID = workflows.Line(l.Video.Title, workflows.MaxTitleBytes), l.Video.CourseID
+	if !a.cfg.HideTitles {
+		plan.Title = workflows.Line(l.Video.Title, workflows.MaxTitleBytes)
+	}
+	plan.CourseID = l.Video.CourseID
 	plan.TranscriptURL = a.Transcripts.PublicURL(in.VideoID.TranscriptPath())
 	plan.TranscriptPosition, plan.CompressionPosition = l.Pipeline.Transcription.Position, l.Pipeline.Compression.Position
 	if !in.Ask || plan.Transcription != contract.Waiting || plan.AskedAt != nil || plan.Asks >= plan.AskLimit {

@@ -64,6 +64,8 @@ type Adopter struct {
 	Rate float64
 	// DryRun finds out what would be done, and does none of it.
 	DryRun bool
+	// HideTitles keeps the titles of videos from Temporal.
+	HideTitles bool
 	// Waits is told of what is away, each time before it is tried again. It may be called by several at once.
 	Waits func(err error, again time.Duration)
 }
@@ -252,7 +254,7 @@ func (w *adopting) start(ctx context.Context, u postgres.Unfinished) (AdoptOutco
 		return RunOpen, err
 	}
 	return RunStarted, w.act(ctx, func(ctx context.Context) error {
-		_, err := w.Temporal.ExecuteWorkflow(ctx, startOptions(u.Video), workflows.VideoWorkflow, workflows.VideoInput{VideoID: u.Video.ID.String()})
+		_, err := w.Temporal.ExecuteWorkflow(ctx, startOptions(u.Video, w.HideTitles), workflows.VideoWorkflow, workflows.VideoInput{VideoID: u.Video.ID.String()})
 		return err
 	})
 }
@@ -278,7 +280,7 @@ func (w *adopting) ask(ctx context.Context, u postgres.Unfinished) (outcome Adop
 	err = w.act(ctx, func(ctx context.Context) error {
 		// The same for each try after as many asks, also of an adopter that was killed.
 		updateID := fmt.Sprintf("adopt-after-%d", u.Asks)
-		retried, err := sendRetry(ctx, w.Temporal, u.Video, workflows.Retry{}, updateID)
+		retried, err := sendRetry(ctx, w.Temporal, startOptions(u.Video, w.HideTitles), u.Video.ID, workflows.Retry{}, updateID)
 		ask = retried.Ask
 		return err
 	})

@@ -63,6 +63,9 @@ type Config struct {
 	// the answer is 413 as well.
 	MaxTranscriptBytes int64
 
+	// HideTitles keeps the titles of videos from Temporal.
+	HideTitles bool
+
 	// PublishTimeout bounds the wait for Kafka to have a transcript on all replicas. Default 10 s.
 	PublishTimeout time.Duration
 	// RetryTimeout bounds the wait for the workflow to accept a retry. Default 5 s.

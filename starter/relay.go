@@ -75,6 +75,7 @@ type Relay struct {
 	interval       time.Duration
 	houseInterval  time.Duration
 	terminateAfter time.Duration
+	hideTitles     bool
 
 	wake    chan struct{} // capacity 1: any number of wishes is one look
 	workers chan struct{} // capacity: how many intents are carried out at once
@@ -83,7 +84,7 @@ type Relay struct {
 func newRelay(store IntentStore, temporal Temporal, objects Objects, cfg Config, m *metrics, log *slog.Logger) *Relay {
 	r := &Relay{
 		store: store, temporal: temporal, objects: objects, metrics: m, log: log,
-		interval: cfg.RelayInterval, houseInterval: cfg.HouseInterval, terminateAfter: cfg.TerminateAfter,
+		interval: cfg.RelayInterval, houseInterval: cfg.HouseInterval, terminateAfter: cfg.TerminateAfter, hideTitles: cfg.HideTitles,
 		wake: make(chan struct{}, 1), workers: make(chan struct{}, cfg.RelayWorkers),
 	}
 	if cfg.Traces != nil {
@@ -241,7 +242,7 @@ func (r *Relay) start(ctx context.Context, in postgres.Intent) error {
 	if in.Video == nil {
 		return nil
 	}
-	run, err := r.temporal.ExecuteWorkflow(ctx, startOptions(*in.Video), workflows.VideoWorkflow,
+	run, err := r.temporal.ExecuteWorkflow(ctx, startOptions(*in.Video, r.hideTitles), workflows.VideoWorkflow,
 		workflows.VideoInput{VideoID: in.VideoID.String()})
 	if err != nil {
 		return fmt.Errorf("start workflow: %w", err)

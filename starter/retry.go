@@ -86,21 +86,21 @@ func (s *Starter) retry(ctx context.Context, in *retryInput) (*retryOutput, erro
 func (s *Starter) askAgain(ctx context.Context, v contract.Video, retry workflows.Retry) (workflows.Retried, error) {
 	ctx, cancel := context.WithTimeout(ctx, s.cfg.RetryTimeout)
 	defer cancel()
-	return sendRetry(ctx, s.temporal, v, retry, "")
+	return sendRetry(ctx, s.temporal, startOptions(v, s.cfg.HideTitles), v.ID, retry, "")
 }
 
-// sendRetry hands a retry to the video's run, starts one when there is none, and waits for the answer. Two with the same
-// update id in the same run are one; an empty one is made up.
+// sendRetry hands a retry to the video's run, starts one with the options when there is none, and waits for the answer. Two
+// with the same update id in the same run are one; an empty one is made up.
 func sendRetry(
-	ctx context.Context, temporal Temporal, v contract.Video, retry workflows.Retry, updateID string,
+	ctx context.Context, temporal Temporal, options client.StartWorkflowOptions, id contract.VideoID, retry workflows.Retry,
+	updateID string,
 ) (workflows.Retried, error) {
-	start := temporal.NewWithStartWorkflowOperation(startOptions(v), workflows.VideoWorkflow,
-		workflows.VideoInput{VideoID: v.ID.String()})
+	start := temporal.NewWithStartWorkflowOperation(options, workflows.VideoWorkflow, workflows.VideoInput{VideoID: id.String()})
 	update, err := temporal.UpdateWithStartWorkflow(ctx, client.UpdateWithStartWorkflowOptions{
 		StartWorkflowOperation: start,
 		UpdateOptions: client.UpdateWorkflowOptions{
 			UpdateID:     updateID,
-			WorkflowID:   workflows.WorkflowID(v.ID),
+			WorkflowID:   options.ID,
 			UpdateName:   workflows.UpdateRetry,
 			Args:         []any{retry},
 			WaitForStage: client.WorkflowUpdateStageCompleted,

@@ -2,6 +2,7 @@ package starter
 
 import (
 	"context"
+	"net/url"
 
 	enumspb "go.temporal.io/api/enums/v1"
 	"go.temporal.io/sdk/client"
@@ -28,22 +29,28 @@ const maxSummaryBytes = 190
 const maxLinkBytes = 500
 
 // startOptions are those of every run that starter starts: one at a time, and a run that is open already will do.
-func startOptions(v contract.Video) client.StartWorkflowOptions {
-	return client.StartWorkflowOptions{
+// It says what the video is in markdown, as it was at the start, unless titles are to be hidden; the rest is in the run's
+// current details.
+func startOptions(v contract.Video, hideTitle bool) client.StartWorkflowOptions {
+	options := client.StartWorkflowOptions{
 		ID:                       workflows.WorkflowID(v.ID),
 		TaskQueue:                workflows.TaskQueue,
 		WorkflowIDConflictPolicy: enumspb.WORKFLOW_ID_CONFLICT_POLICY_USE_EXISTING,
 		WorkflowIDReusePolicy:    enumspb.WORKFLOW_ID_REUSE_POLICY_ALLOW_DUPLICATE,
-		StaticSummary:            workflows.PlainText(workflows.Line(v.Title, maxSummaryBytes)),
-		StaticDetails:            staticDetails(v),
+		StaticDetails:            "created " + v.CreatedAt.UTC().Format("2006-01-02 15:04 MST"),
 	}
+	if hideTitle { // the name of a recording often is its title
+		return options
+	}
+	options.StaticSummary = workflows.PlainText(workflows.Line(v.Title, maxSummaryBytes))
+	if len(v.CameraVideoURL) <= maxLinkBytes && public(v.CameraVideoURL) {
+		options.StaticDetails += ", [recording](<" + v.CameraVideoURL + ">)"
+	}
+	return options
 }
 
-// staticDetails are what a run shows of its video as it was at the start, in markdown; the rest is in its current details.
-func staticDetails(v contract.Video) string {
-	details := "created " + v.CreatedAt.UTC().Format("2006-01-02 15:04 MST")
-	if len(v.CameraVideoURL) <= maxLinkBytes {
-		details += ", [recording](<" + v.CameraVideoURL + ">)"
-	}
-	return details
+// public reports whether an address has no part that may be a secret: a query, such as the signature of a link, or a login.
+func public(address string) bool {
+	u, err := url.Parse(address)
+	return err == nil && u.RawQuery == "" && u.Fragment == "" && u.User == nil
 }

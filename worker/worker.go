@@ -11,7 +11,6 @@ import (
 	"log/slog"
 	"time"
 
-	"go.temporal.io/api/operatorservice/v1"
 	"go.temporal.io/api/serviceerror"
 	"go.temporal.io/sdk/activity"
 	"go.temporal.io/sdk/client"
@@ -20,6 +19,7 @@ import (
 	"go.temporal.io/sdk/workflow"
 
 	"github.com/codeendelea/vidflow/activities"
+	"github.com/codeendelea/vidflow/internal/attributes"
 	"github.com/codeendelea/vidflow/workflows"
 )
 
@@ -163,19 +163,11 @@ func away(err error) bool {
 }
 
 // KnowsSearchAttributes reports whether the namespace has all the attributes that the workflow would set. A server that
-// does not answer the question, as Temporal Cloud, is taken to have none: everything works without them.
+// does not tell is taken to have none: everything works without them.
 func KnowsSearchAttributes(ctx context.Context, temporal client.Client, namespace string) (bool, error) {
-	got, err := temporal.OperatorService().ListSearchAttributes(ctx, &operatorservice.ListSearchAttributesRequest{Namespace: namespace})
-	if err != nil {
-		return false, fmt.Errorf("list the search attributes of namespace %s: %w", namespace, err)
+	missing, err := attributes.Missing(ctx, temporal, namespace)
+	for _, key := range missing {
+		err = errors.Join(err, fmt.Errorf("the search attribute %s is missing", key.GetName()))
 	}
-	var missing error
-	for _, key := range workflows.SearchAttributes() {
-		if kind, ok := got.GetCustomAttributes()[key.GetName()]; !ok {
-			missing = errors.Join(missing, fmt.Errorf("the search attribute %s is missing", key.GetName()))
-		} else if kind != key.GetValueType() {
-			missing = errors.Join(missing, fmt.Errorf("the search attribute %s is of type %s, not %s", key.GetName(), kind, key.GetValueType()))
-		}
-	}
-	return missing == nil, missing
+	return err == nil, err
 }

@@ -65,7 +65,7 @@ type BeginInput struct {
 // Plan is what a run needs to know to begin.
 type Plan struct {
 	Snapshot
-	// Title is on one line, of at most MaxTitleBytes.
+	// Title is on one line, of at most MaxTitleBytes; empty where Temporal is not to learn it.
 	Title    string `json:"title,omitempty"`
 	CourseID string `json:"courseId,omitempty"`
 	// TranscriptURL is the public address of the transcript, once it is stored.

@@ -81,6 +81,7 @@ func (c *adoptCmd) run(ctx context.Context, t *toolbox) error {
 	}
 	adopter := &starter.Adopter{
 		Store: store, Temporal: temporal, Query: query, Most: c.Limit, Rate: c.Rate, DryRun: c.DryRun, Waits: report.waits,
+		HideTitles: !t.cfg.Temporal.Titles,
 	}
 	found, err := adopter.Count(ctx)
 	if err != nil {

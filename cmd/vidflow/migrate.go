@@ -13,6 +13,7 @@ import (
 	"go.temporal.io/api/serviceerror"
 	"go.temporal.io/sdk/temporal"
 
+	"github.com/codeendelea/vidflow/internal/attributes"
 	"github.com/codeendelea/vidflow/internal/config"
 	"github.com/codeendelea/vidflow/internal/postgres"
 	"github.com/codeendelea/vidflow/internal/process"
@@ -61,20 +62,20 @@ func migrateTemporal(ctx context.Context, cfg config.Temporal, log *slog.Logger,
 	if err := process.WaitFor(ctx, log, temporalCheck(temporal, cfg, true)); err != nil {
 		return err
 	}
-	missing, err := missingAttributes(ctx, temporal.OperatorService(), cfg.Namespace)
+	missing, err := attributes.Missing(ctx, temporal, cfg.Namespace)
 	if err == nil && len(missing) > 0 {
 		err = addAttributes(ctx, temporal.OperatorService(), cfg.Namespace, missing)
 	}
-	var wrong *wrongTypeError
+	var wrong *attributes.WrongTypeError
 	switch {
 	case errors.As(err, &wrong):
 		return wrong
 	case err != nil && ctx.Err() != nil:
 		return context.Cause(ctx)
 	case err != nil:
-		// Temporal Cloud has no such API, and an operator may not have granted it: runs work without the attributes.
+		// On Temporal Cloud they are made by its own tools, and an operator may not have granted it: runs work without them.
 		log.Warn("Temporal refuses to make search attributes, going on without", "namespace", cfg.Namespace, "error", err)
-		_, err := io.WriteString(stdout, byHand(cfg))
+		_, err := io.WriteString(stdout, byHand(cfg, missing))
 		return err
 	case len(missing) == 0:
 		log.Info("Temporal search attributes are up to date", "namespace", cfg.Namespace)
@@ -82,38 +83,6 @@ func migrateTemporal(ctx context.Context, cfg config.Temporal, log *slog.Logger,
 		log.Info("Temporal search attributes created", "namespace", cfg.Namespace, "attributes", names(missing))
 	}
 	return nil
-}
-
-// wrongTypeError is an attribute that exists with another type. Nothing but a person can mend it.
-type wrongTypeError struct {
-	name      string
-	got, want enumspb.IndexedValueType
-}
-
-func (e *wrongTypeError) Error() string {
-	return fmt.Sprintf("search attribute %s exists with type %s, and %s is wanted; remove it with `temporal operator "+
-		"search-attribute remove --name %s`, or use another namespace", e.name, e.got, e.want, e.name)
-}
-
-// missingAttributes are those that the namespace does not have yet.
-func missingAttributes(
-	ctx context.Context, operator operatorservice.OperatorServiceClient, namespace string,
-) ([]temporal.SearchAttributeKey, error) {
-	list, err := operator.ListSearchAttributes(ctx, &operatorservice.ListSearchAttributesRequest{Namespace: namespace})
-	if err != nil {
-		return nil, fmt.Errorf("list search attributes: %w", err)
-	}
-	var missing []temporal.SearchAttributeKey
-	for _, key := range workflows.SearchAttributes() {
-		got, ok := list.GetCustomAttributes()[key.GetName()]
-		switch {
-		case !ok:
-			missing = append(missing, key)
-		case got != key.GetValueType():
-			return nil, &wrongTypeError{name: key.GetName(), got: got, want: key.GetValueType()}
-		}
-	}
-	return missing, nil
 }
 
 // addAttributes adds them; one that another migration has added meanwhile is as good.
@@ -133,10 +102,13 @@ func addAttributes(
 	return nil
 }
 
-// byHand is what an operator can paste instead.
-func byHand(cfg config.Temporal) string {
+// byHand is what an operator can paste instead. When nobody can tell what is missing, it is for all.
+func byHand(cfg config.Temporal, missing []temporal.SearchAttributeKey) string {
+	if len(missing) == 0 {
+		missing = workflows.SearchAttributes()
+	}
 	var own, cloud strings.Builder
-	for _, key := range workflows.SearchAttributes() {
+	for _, key := range missing {
 		fmt.Fprintf(&own, "temporal operator search-attribute create --address %s --namespace %s --name %s --type %s\n",
 			cfg.Address, cfg.Namespace, key.GetName(), key.GetValueType())
 		fmt.Fprintf(&cloud, " --sa %s=%s", key.GetName(), key.GetValueType())

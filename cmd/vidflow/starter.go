@@ -99,6 +99,7 @@ func starterConfig(cfg *config.Config, in telemetry.Instruments) starter.Config 
 		RateLimit:          cfg.API.RateLimit,
 		MaxBodyBytes:       int64(cfg.API.MaxBodyBytes),
 		MaxTranscriptBytes: int64(cfg.API.MaxTranscriptBytes),
+		HideTitles:         !cfg.Temporal.Titles,
 		ShutdownTimeout:    cfg.Process.ShutdownTimeout,
 		Traces:             in.Traces,
 	}

@@ -87,6 +87,7 @@ func activitiesConfig(cfg *config.Config, searchAttributes bool) activities.Conf
 		RequestTopic:  cfg.Kafka.ProduceTopic,
 		MaxAsks:       cfg.Pipeline.MaxAsks,
 		UploadTimeout: cfg.Supabase.Timeout,
+		HideTitles:    !cfg.Temporal.Titles,
 		Settings: workflows.Settings{
 			AskAgainAfter:    cfg.Pipeline.AskAgainAfter,
 			OverdueAfter:     cfg.Pipeline.CompressionOverdueAfter,

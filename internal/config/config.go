@@ -80,6 +80,8 @@ type Temporal struct {
 	Namespace string
 	// DeploymentName and BuildID are the worker's version; without a name it has none. BuildID may be empty with a name.
 	DeploymentName, BuildID string
+	// Titles says that Temporal may learn the titles of videos.
+	Titles bool
 
 	options client.Options
 }

@@ -2,7 +2,9 @@ package config
 
 import (
 	"cmp"
+	"crypto/tls"
 	"strings"
+	"sync"
 
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/contrib/envconfig"
@@ -31,8 +33,29 @@ func (c *Config) loadTemporal(s source) ([]string, []Problem) {
 	c.Temporal.Address = cmp.Or(options.HostPort, client.DefaultHostPort)
 	c.Temporal.Namespace = cmp.Or(options.Namespace, client.DefaultNamespace)
 	c.Temporal.Configured = options.HostPort != "" || options.Namespace != "" || profile.APIKey != ""
+	if tlsOf := profile.TLS; tlsOf != nil && tlsOf.ClientCertPath != "" && options.ConnectionOptions.TLS != nil {
+		renewable(options.ConnectionOptions.TLS, tlsOf.ClientCertPath, tlsOf.ClientKeyPath)
+	}
 	c.Temporal.options = options
 	return secrets, nil
+}
+
+// renewable has the client's certificate read anew for each connection, where the SDK reads it once: certificates are short
+// lived, and whoever renews them replaces the files. A pair that cannot be used, as between the writing of one and of the
+// other, leaves the last one that could.
+func renewable(conf *tls.Config, certFile, keyFile string) {
+	var mu sync.Mutex
+	last := conf.Certificates[0]
+	conf.Certificates = nil
+	conf.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
+		mu.Lock()
+		defer mu.Unlock()
+		if pair, err := tls.LoadX509KeyPair(certFile, keyFile); err == nil {
+			last = pair
+		}
+		pair := last
+		return &pair, nil
+	}
 }
 
 // temporalEnv shows the SDK the flags as if they stood in the environment, and hides what is empty.

@@ -274,6 +274,10 @@ func (t *Temporal) variables() []Variable {
 			Meaning: "its version in that deployment, another for each workflow that is rolled out; when unset the binary's own: its " +
 				"version, else the first letters of its revision",
 		},
+		{
+			Name: "TITLES_IN_TEMPORAL", Default: "true", Commands: []Command{Worker, Starter, Adopt}, value: boolean(&t.Titles),
+			Meaning: "tell Temporal the titles of videos, for its UI; false leaves them out of new runs, and the recordings' addresses with them",
+		},
 	})
 }
 

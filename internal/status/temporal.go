@@ -3,16 +3,17 @@ package status
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
 	"time"
 
 	"go.temporal.io/api/enums/v1"
-	"go.temporal.io/api/operatorservice/v1"
 	"go.temporal.io/api/taskqueue/v1"
 	"go.temporal.io/api/workflowservice/v1"
 
+	"github.com/codeendelea/vidflow/internal/attributes"
 	"github.com/codeendelea/vidflow/workflows"
 )
 
@@ -106,14 +107,14 @@ func (s Sources) temporal(ctx context.Context) Temporal {
 	} else {
 		_ = count(&t.StuckRuns, `ExecutionStatus = "Running" AND TemporalReportedProblems IS NOT NULL`) // older servers know no such attribute
 	}
-	// Temporal Cloud has no such API: then it is not told.
-	known, err := s.Temporal.OperatorService().ListSearchAttributes(ctx, &operatorservice.ListSearchAttributesRequest{Namespace: s.Namespace})
-	if err != nil {
-		return t
-	}
-	t.MissingAttributes = []string{}
-	for _, key := range workflows.SearchAttributes() {
-		if known.GetCustomAttributes()[key.GetName()] != key.GetValueType() {
+	missing, err := attributes.Missing(ctx, s.Temporal, s.Namespace)
+	var wrong *attributes.WrongTypeError
+	switch {
+	case errors.As(err, &wrong):
+		t.MissingAttributes = []string{wrong.Name}
+	case err == nil:
+		t.MissingAttributes = []string{}
+		for _, key := range missing {
 			t.MissingAttributes = append(t.MissingAttributes, key.GetName())
 		}
 	}
