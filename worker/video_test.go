@@ -103,6 +103,17 @@ func TestVideo(t *testing.T) {
 				return run
 			},
 		},
+		"asked-again": {
+			settings: func(s *workflows.Settings) { s.AskAgainAfter = 2 * time.Second },
+			events: func(b *bench) client.WorkflowRun {
+				run := b.start()
+				b.pipeline("the second ask", func(p contract.Pipeline) bool { return p.Transcription.Asks == 2 })
+				b.transcribed("hello")
+				b.compressed("https://cdn.example.org/small.mp4")
+				b.completed(run, contract.Done, contract.Done)
+				return run
+			},
+		},
 		"overdue-then-compressed": {
 			settings: func(s *workflows.Settings) { s.OverdueAfter = time.Second },
 			events: func(b *bench) client.WorkflowRun {
@@ -364,6 +375,28 @@ func TestVideoWithoutSearchAttributes(t *testing.T) {
 	b.compressed("https://cdn.example.org/small.mp4")
 	b.completed(run, contract.Done, contract.Done)
 	b.keep("without-search-attributes", run)
+}
+
+// TestVideoWithoutTitle runs where Temporal is not to learn titles: nothing of the run has it.
+func TestVideoWithoutTitle(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, temporaltest.New(t), patient())
+	b.stop()
+	b.hideTitle()
+	b.startWorker()
+	run := b.start()
+	b.pipeline("the first ask", func(p contract.Pipeline) bool { return p.Transcription.Asks == 1 })
+	b.transcribed("hello")
+	b.compressed("https://cdn.example.org/small.mp4")
+	b.completed(run, contract.Done, contract.Done)
+	data, err := temporalproto.CustomJSONMarshalOptions{}.Marshal(&historypb.History{Events: b.history(run)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if strings.Contains(string(data), title) {
+		t.Errorf("the title is in the history:\n%s", data)
+	}
+	b.keep("without-title", run)
 }
 
 // TestReset resets a finished run to its beginning: the signals come again, no effect does.

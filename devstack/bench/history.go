@@ -11,6 +11,7 @@ import (
 	"go.temporal.io/sdk/client"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/codeendelea/vidflow/devstack/actions"
 	"github.com/codeendelea/vidflow/devstack/api"
 	"github.com/codeendelea/vidflow/devstack/bench/report"
 	"github.com/codeendelea/vidflow/devstack/ports"
@@ -151,7 +152,7 @@ func oneRun(
 		}
 		events = append(events, event)
 	}
-	n, err := actions(events)
+	n, err := actions.Count(events)
 	if err != nil {
 		return run{}, fmt.Errorf("the run of video %s: %w", video, err)
 	}
@@ -166,42 +167,4 @@ func trouble(events []*historypb.HistoryEvent) string {
 		}
 	}
 	return ""
-}
-
-// actions counts what Temporal Cloud would bill for a run, by https://docs.temporal.io/cloud/actions: its start, each signal,
-// each timer, each upsert of search attributes, each activity with each of its retries, each update, and the local
-// activities of a workflow task as one. What the rules do not speak of costs nothing, but an event that this workflow has no
-// use for is an error, so that none is left out unseen.
-func actions(events []*historypb.HistoryEvent) (int, error) {
-	n := 0
-	localOf := map[int64]bool{} // workflow tasks that had local activities, by the event that completed them
-	for _, e := range events {
-		switch e.GetEventType() {
-		case enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_STARTED,
-			enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_SIGNALED,
-			enumspb.EVENT_TYPE_TIMER_STARTED,
-			enumspb.EVENT_TYPE_UPSERT_WORKFLOW_SEARCH_ATTRIBUTES,
-			enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_UPDATE_ACCEPTED:
-			n++
-		case enumspb.EVENT_TYPE_ACTIVITY_TASK_STARTED:
-			n += int(e.GetActivityTaskStartedEventAttributes().GetAttempt())
-		case enumspb.EVENT_TYPE_MARKER_RECORDED:
-			marker := e.GetMarkerRecordedEventAttributes()
-			if name := marker.GetMarkerName(); name != "LocalActivity" {
-				return 0, fmt.Errorf("event %d is a marker %q, for which no rule is known here", e.GetEventId(), name)
-			}
-			if task := marker.GetWorkflowTaskCompletedEventId(); !localOf[task] {
-				localOf[task] = true
-				n++
-			}
-		case enumspb.EVENT_TYPE_WORKFLOW_TASK_SCHEDULED, enumspb.EVENT_TYPE_WORKFLOW_TASK_STARTED,
-			enumspb.EVENT_TYPE_WORKFLOW_TASK_COMPLETED, enumspb.EVENT_TYPE_WORKFLOW_TASK_TIMED_OUT,
-			enumspb.EVENT_TYPE_WORKFLOW_TASK_FAILED, enumspb.EVENT_TYPE_ACTIVITY_TASK_SCHEDULED,
-			enumspb.EVENT_TYPE_ACTIVITY_TASK_COMPLETED, enumspb.EVENT_TYPE_TIMER_FIRED,
-			enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_COMPLETED:
-		default:
-			return 0, fmt.Errorf("event %d is %s, for which no rule is known here", e.GetEventId(), e.GetEventType())
-		}
-	}
-	return n, nil
 }

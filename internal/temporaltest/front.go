@@ -21,7 +21,6 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
-	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/peer"
 	"google.golang.org/grpc/status"
@@ -39,6 +38,7 @@ type Front struct {
 	mu        sync.Mutex
 	clients   *x509.CertPool // of whom certificates are taken; nil when none is asked for
 	authority *Authority     // the one of clients
+	open      []net.Conn
 	passed    map[string]int // requests by the name in the client's certificate, or by method when there is none
 }
 
@@ -51,7 +51,7 @@ type Login struct {
 // operatorService is what Temporal Cloud has tools of its own for.
 const operatorService = "/temporal.api.operatorservice.v1.OperatorService/"
 
-// NewFront starts one before the server of Variable. Connections last a moment only, so that clients come back all the time.
+// NewFront starts one before the server of Variable.
 func NewFront(t testing.TB, namespace string, login Login) *Front {
 	t.Helper()
 	conn, err := grpc.NewClient(os.Getenv(Variable), grpc.WithTransportCredentials(insecure.NewCredentials()))
@@ -78,7 +78,6 @@ func NewFront(t testing.TB, namespace string, login Login) *Front {
 		return c, nil
 	}}
 	server := grpc.NewServer(grpc.Creds(credentials.NewTLS(settings)), grpc.ForceServerCodec(asItIs{}),
-		grpc.KeepaliveParams(keepalive.ServerParameters{MaxConnectionAge: 500 * time.Millisecond, MaxConnectionAgeGrace: 100 * time.Millisecond}),
 		grpc.UnknownServiceHandler(func(_ any, stream grpc.ServerStream) error { return f.pass(conn, stream) }))
 	t.Cleanup(server.Stop)
 	var listen net.ListenConfig
@@ -87,17 +86,37 @@ func NewFront(t testing.TB, namespace string, login Login) *Front {
 		t.Fatal(err)
 	}
 	f.Address = l.Addr().String()
-	go func() { _ = server.Serve(l) }()
+	go func() { _ = server.Serve(&listener{l, f}) }()
 	return f
 }
 
-// Trust takes the certificates of the authority, and of no other any more.
+// listener knows the connections that it has accepted.
+type listener struct {
+	net.Listener
+	front *Front
+}
+
+func (l *listener) Accept() (net.Conn, error) {
+	conn, err := l.Listener.Accept()
+	if err == nil {
+		l.front.mu.Lock()
+		defer l.front.mu.Unlock()
+		l.front.open = append(l.front.open, conn)
+	}
+	return conn, err
+}
+
+// Trust takes the certificates of the authority, and of no other any more: it closes the connections that there are.
 func (f *Front) Trust(authority *Authority) {
 	pool := x509.NewCertPool()
 	pool.AddCert(authority.certificate)
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.clients, f.authority = pool, authority
+	for _, conn := range f.open {
+		_ = conn.Close()
+	}
+	f.open = nil
 }
 
 // Authority is that of the clients.
