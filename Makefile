@@ -322,9 +322,9 @@ histories: build-devstack ## Record histories of the workflow's paths that have 
 	@$(DEVSTACK) exec -- go test ./worker -count=1 -record $(ARGS)
 
 .PHONY: generate
-generate: ## Write what is made from the code and the data: openapi.json, tables of README.md, docs/performance.md and docs/growth.md, .env.example, texts of --help, dashboards
+generate: ## Write what is made from the code and the data: openapi.json, tables of README.md, docs/performance.md, docs/growth.md, docs/scale.md and docs/temporal-cloud.md, .env.example, texts of --help, dashboards
 	@go test ./starter ./internal/config ./cmd/vidflow -count=1 -update >/dev/null || go test ./starter ./internal/config ./cmd/vidflow -count=1 -update
-	@go -C devstack test ./grafana ./bench/report -count=1 -update >/dev/null
+	@go -C devstack test ./grafana ./bench/report ./actions -count=1 -update >/dev/null
 
 .PHONY: lint
 lint: lint-tools ## Check style, imports, determinism of workflows and go.mod of every module

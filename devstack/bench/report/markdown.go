@@ -32,7 +32,7 @@ func (r *Report) Markdown() string {
 
 // Documents are those that show the baseline, by their names in docs, each with what it shows.
 func Documents() map[string]func(*Report) string {
-	return map[string]func(*Report) string{"performance.md": (*Report).Markdown, "growth.md": (*Report).Growth}
+	return map[string]func(*Report) string{"performance.md": (*Report).Markdown, "growth.md": (*Report).Growth, "scale.md": (*Report).Ends}
 }
 
 // IntoDocument returns the document with the text between its two markers.

@@ -221,3 +221,28 @@ func TestGrowth(t *testing.T) {
 		}
 	}
 }
+
+// TestEnds: where engines end, the first one first, by figures that are easily checked by hand.
+func TestEnds(t *testing.T) {
+	t.Parallel()
+	r := sound()
+	r.Add(Row{Key: "temporal_actions", Of: "10 s", Value: 10, Exact: true})
+	r.Add(Row{Key: "pipeline_cpu_ms", Of: "worker", Store: "postgres", Rounds: []Round{{Ours: 50, Value: 50}}})
+	r.Add(Row{Key: "commits_per_video", Of: "database of Temporal", Store: "postgres", Value: 40})
+	got := r.Ends()
+	last := -1
+	for _, want := range []string{
+		"| Temporal with 4 history shards | 20 | 720 |", // 800 / 40, over 500 / 5 / 3600 a second
+		"| one core of `worker` | 20 | 720 |",
+		"| a namespace of Temporal Cloud, as it begins | 50 | 1,800 |",
+		"| one `frontend` of Temporal, as it is limited | 270 | 9,600 |",
+		"| Temporal with 512 history shards | 2,600 | 92,000 |",
+		"| one `starter`, on the measured machine | – | – |",
+	} {
+		at := strings.Index(got, want)
+		if at <= last {
+			t.Errorf("no line %q, or not in its place, in\n%s", want, got)
+		}
+		last = max(at, last)
+	}
+}
