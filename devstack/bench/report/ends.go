@@ -32,7 +32,9 @@ var ends = []struct {
 	},
 	{
 		"Temporal with 512 history shards", "the same, 512",
-		func(l load) float64 { return 512 * commitsAShard / l.value("commits_per_video", "database of Temporal") },
+		func(l load) float64 {
+			return 512 * commitsAShard / l.value("commits_per_video", "database of Temporal")
+		},
 	},
 	{
 		"one `frontend` of Temporal, as it is limited", "2,400 requests a second (`frontend.rps`) / 9 a video",
