@@ -280,19 +280,22 @@ func (m *mixed) goThrough() {
 func (m *mixed) answerTheSame() {
 	m.t.Helper()
 	for name, id := range m.pure {
-		var answers [2]any
-		for s, p := range m.sides {
-			status, body, err := call(m.t.Context(), p.places.API, http.MethodGet, "/api/videos/"+string(id)+"/pipeline", nil)
-			if err != nil || status != http.StatusOK {
-				m.t.Fatalf("the %s API answers %d: %s, %v", side(s), status, body, err)
+		m.await("both APIs say the same of the video of "+name, func(ctx context.Context) error { // it may change in between
+			var answers [2]any
+			for s, p := range m.sides {
+				status, body, err := call(ctx, p.places.API, http.MethodGet, "/api/videos/"+string(id)+"/pipeline", nil)
+				if err != nil || status != http.StatusOK {
+					return fmt.Errorf("the %s API answers %d: %s, %w", side(s), status, body, err)
+				}
+				if err := json.Unmarshal(body, &answers[s]); err != nil {
+					return err
+				}
 			}
-			if err := json.Unmarshal(body, &answers[s]); err != nil {
-				m.t.Fatal(err)
+			if missing := lacks("", answers[newer], answers[older]); missing != "" {
+				return errors.New("the new one does not say what the old one does: " + missing)
 			}
-		}
-		if missing := lacks("", answers[newer], answers[older]); missing != "" {
-			m.t.Errorf("of the video of %s, the old API says what the new one does not: %s", name, missing)
-		}
+			return nil
+		})
 	}
 }
 
@@ -556,7 +559,7 @@ func (l *load) start() {
 				return
 			case <-ticker.C:
 				l.working.Go(func() {
-					if err := l.video(n); err != nil {
+					if err := l.video(n); err != nil && l.p.t.Context().Err() == nil { // else the test has failed already
 						l.p.t.Errorf("video %d: %v", n, err)
 					}
 				})
