@@ -21,49 +21,71 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// TestCompletion completes lines in real shells, each with the script that it is given.
-func TestCompletion(t *testing.T) {
+func TestComplete(t *testing.T) {
 	t.Parallel()
-	lines := map[string]struct {
+	for name, line := range map[string]struct {
 		words []string
 		want  []string
 	}{
-		"a command":                        {[]string{"wor"}, []string{"worker"}},
-		"a command that has others":        {[]string{"kafka", "t"}, []string{"tail"}},
-		"what runs beside a process":       {[]string{"worker", ""}, []string{"kafkabridge", "migrate", "starter"}},
-		"what is left to run":              {[]string{"migrate", "worker", ""}, []string{"kafkabridge", "starter"}},
-		"a flag":                           {[]string{"kafka", "tail", "--fo"}, []string{"--follow"}},
-		"a variable's flag":                {[]string{"worker", "--log-"}, []string{"--log-dir", "--log-format", "--log-level"}},
-		"no flag that is not read":         {[]string{"kafkabridge", "--data"}, nil},
-		"a flag of what runs beside":       {[]string{"kafkabridge", "starter", "--database-l"}, []string{"--database-listen-url"}},
-		"the value of a variable":          {[]string{"worker", "--kafka-sasl-mechanism", "scram"}, []string{"scram-sha-256", "scram-sha-512"}},
-		"a word after a value":             {[]string{"worker", "--log-level", "debug", "st"}, []string{"starter"}},
-		"a word after what needs no value": {[]string{"kafka", "check", "--json", "st"}, []string{"starter"}},
-		"a shell":                          {[]string{"completion", ""}, []string{"bash", "fish", "zsh"}},
-		"nothing":                          {[]string{"versionn"}, nil},
+		"a command":                         {[]string{"wor"}, []string{"worker"}},
+		"a command that has others":         {[]string{"kafka", "t"}, []string{"tail"}},
+		"what runs beside a process":        {[]string{"worker", ""}, []string{"kafkabridge", "migrate", "starter"}},
+		"what is left to run":               {[]string{"migrate", "worker", ""}, []string{"kafkabridge", "starter"}},
+		"a flag":                            {[]string{"kafka", "tail", "--fo"}, []string{"--follow"}},
+		"a variable's flag":                 {[]string{"worker", "--log-"}, []string{"--log-dir", "--log-format", "--log-level"}},
+		"no flag that is not read":          {[]string{"kafkabridge", "--data"}, nil},
+		"a flag of what runs beside":        {[]string{"kafkabridge", "starter", "--database-l"}, []string{"--database-listen-url"}},
+		"the value of a variable":           {[]string{"worker", "--kafka-sasl-mechanism", "scram"}, []string{"scram-sha-256", "scram-sha-512"}},
+		"a value behind its flag":           {[]string{"worker", "--log-level=de"}, []string{"--log-level=debug"}},
+		"a value behind its flag, for bash": {[]string{"worker", "--log-level", "=", "de"}, []string{"debug"}},
+		"all values, for bash":              {[]string{"worker", "--kafka-ssl", "="}, []string{"false", "true"}},
+		"a word after a value":              {[]string{"worker", "--log-level", "debug", "st"}, []string{"starter"}},
+		"a word after what needs no value":  {[]string{"kafka", "check", "--json", "st"}, []string{"starter"}},
+		"a shell":                           {[]string{"completion", ""}, []string{"bash", "fish", "zsh"}},
+		"nothing":                           {[]string{"versionn"}, nil},
+	} {
+		got := invoke(t, nil, append([]string{completeCommand}, line.words...)...)
+		if got.code != exitOK || got.stderr != "" {
+			t.Errorf("%s: exit code %d, errors %q", name, got.code, got.stderr)
+		}
+		var words []string
+		for candidate := range strings.Lines(got.stdout) {
+			word, _, ok := strings.Cut(candidate, "\t")
+			if !ok {
+				t.Errorf("%s: %q has no tab", name, candidate)
+			}
+			words = append(words, word)
+		}
+		slices.Sort(words)
+		if diff := cmp.Diff(line.want, words); diff != "" {
+			t.Errorf("%s: %q (-want +got):\n%s", name, line.words, diff)
+		}
 	}
+}
+
+// TestCompletion completes lines in real shells, each with the script that it is given.
+func TestCompletion(t *testing.T) {
+	t.Parallel()
 	for _, shell := range []string{"bash", "zsh", "fish"} {
 		t.Run(shell, func(t *testing.T) {
 			t.Parallel()
 			complete := inShell(t, shell)
-			for name, line := range lines {
-				if diff := cmp.Diff(line.want, complete(line.words...)); diff != "" {
-					t.Errorf("%s: %q (-want +got):\n%s", name, line.words, diff)
-				}
-			}
 			// A value behind its flag is a word for bash, and none for the others.
-			words, want := []string{"worker", "--log-level=de"}, []string{"--log-level=debug"}
+			value, want := []string{"worker", "--log-level=de"}, []string{"--log-level=debug"}
 			if shell == "bash" {
-				words, want = []string{"worker", "--log-level", "=", "de"}, []string{"debug"}
-				if got := complete("worker", "--log-level", "="); !slices.Equal(got, []string{"debug", "error", "info", "warn"}) {
-					t.Errorf("after the sign: %q", got)
+				value, want = []string{"worker", "--log-level", "=", "de"}, []string{"debug"}
+			}
+			for _, line := range []struct{ words, want []string }{
+				{[]string{"kafka", "t"}, []string{"tail"}},
+				{[]string{"worker", ""}, []string{"kafkabridge", "migrate", "starter"}},
+				{[]string{"versionn"}, nil},
+				{value, want},
+			} {
+				if diff := cmp.Diff(line.want, complete(line.words...)); diff != "" {
+					t.Errorf("%q (-want +got):\n%s", line.words, diff)
 				}
 			}
-			if got := complete(words...); !slices.Equal(got, want) {
-				t.Errorf("a value behind its flag: got %q, want %q", got, want)
-			}
-			all := complete("")
-			if !slices.Contains(all, "worker") || slices.Contains(all, completeCommand) {
+			if all := complete(""); !slices.Contains(all, "worker") || slices.Contains(all, completeCommand) {
 				t.Errorf("commands: %q", all)
 			}
 		})
