@@ -35,41 +35,43 @@ func probe(ctx context.Context, commands []config.Command, env map[string]string
 func probeFirst(ctx context.Context, addrs []string, stdout io.Writer) error {
 	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
 	defer cancel()
-	var failed error
+	var err error
 	for _, addr := range addrs {
-		host, port, err := net.SplitHostPort(addr)
-		if err != nil {
-			return fmt.Errorf("OPS_ADDR %q: %w", addr, err)
-		}
-		if ip, err := netip.ParseAddr(host); host == "" || err == nil && ip.IsUnspecified() {
-			host = "localhost" // where a process that listens everywhere can be asked
-		}
-		request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+net.JoinHostPort(host, port)+"/readyz", nil)
-		if err != nil {
+		var answered bool
+		if answered, err = askReadiness(ctx, addr, stdout); answered {
 			return err
 		}
-		answer, err := http.DefaultClient.Do(request)
-		if err != nil {
-			failed = err
-			continue
-		}
-		return readiness(answer, stdout)
 	}
 	if len(addrs) > 1 {
 		return fmt.Errorf(`nothing answers at %s: name the process, such as "vidflow probe worker", or set OPS_ADDR to its address`,
 			strings.Join(addrs, ", "))
 	}
-	return fmt.Errorf("ask for readiness: %w", failed)
+	return err
 }
 
-// readiness prints the answer, which says whether the process is ready.
-func readiness(answer *http.Response, stdout io.Writer) error {
+// askReadiness prints the answer, which says whether the process is ready, if there is one.
+func askReadiness(ctx context.Context, addr string, stdout io.Writer) (answered bool, err error) {
+	host, port, err := net.SplitHostPort(addr)
+	if err != nil {
+		return false, fmt.Errorf("OPS_ADDR %q: %w", addr, err)
+	}
+	if ip, err := netip.ParseAddr(host); host == "" || err == nil && ip.IsUnspecified() {
+		host = "localhost" // where a process that listens everywhere can be asked
+	}
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+net.JoinHostPort(host, port)+"/readyz", nil)
+	if err != nil {
+		return false, err
+	}
+	answer, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return false, fmt.Errorf("ask for readiness: %w", err)
+	}
 	defer func() { _ = answer.Body.Close() }()
 	if _, err := io.Copy(stdout, io.LimitReader(answer.Body, 64<<10)); err != nil {
-		return fmt.Errorf("read the answer of %s: %w", answer.Request.URL, err)
+		return true, fmt.Errorf("read the answer of %s: %w", request.URL, err)
 	}
 	if answer.StatusCode != http.StatusOK {
-		return fmt.Errorf("%s answers %s", answer.Request.URL, answer.Status)
+		return true, fmt.Errorf("%s answers %s", request.URL, answer.Status)
 	}
-	return nil
+	return true, nil
 }

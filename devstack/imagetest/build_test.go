@@ -73,7 +73,6 @@ func (s *store) buildah(args ...string) string {
 type release struct {
 	binary                   string
 	version, revision, built string
-	seconds                  int64
 	arguments                []string // of a build, that say the same
 }
 
@@ -116,7 +115,7 @@ func (s *store) build(r release) string {
 	}
 	s.buildah("build", "--quiet", "--isolation=chroot", "--platform=linux/"+runtime.GOARCH, "--tag=docker.io/library/"+tag[1], base)
 	args := append([]string{
-		"build", "--quiet", "--volume=" + runtime.GOROOT() + ":/usr/local/go:ro", "--volume=" + goEnv(s.t, "GOCACHE") + ":/cache/build",
+		"build", "--quiet", "--volume=" + goEnv(s.t, "GOROOT") + ":/usr/local/go:ro", "--volume=" + goEnv(s.t, "GOCACHE") + ":/cache/build",
 		"--volume=" + goEnv(s.t, "GOMODCACHE") + ":/cache/mod",
 	}, r.arguments...)
 	return s.buildah(append(args, repository(s.t))...)
