@@ -148,7 +148,7 @@ func TestProbes_of_the_real_processes(t *testing.T) {
 				}
 				if time.Now().After(wait) {
 					_ = cmd.Process.Kill()
-					<-ended
+					_ = <-ended
 					t.Fatal("the startup probe is not answered")
 				}
 			}
@@ -171,7 +171,7 @@ func TestProbes_of_the_real_processes(t *testing.T) {
 				}
 			case <-time.After(time.Duration(*p.spec.TerminationGracePeriodSeconds) * time.Second):
 				_ = cmd.Process.Kill()
-				<-ended
+				_ = <-ended
 				t.Error("it has not ended within its grace")
 			}
 		})

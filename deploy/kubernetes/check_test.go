@@ -650,6 +650,9 @@ func (c *checker) checkScaling(o *objects, env map[string]map[string]string) (pr
 				same("TLS", map[string]string{"enable": "true"}[m["tls"]], c.value("kafkabridge", bridge, "KAFKA_SSL"))
 				same("start", m["offsetResetPolicy"], c.value("kafkabridge", bridge, "KAFKA_START_OFFSET"))
 				followed[m["topic"]] = m["consumerGroup"]
+				if m["version"] != "3.1.0" {
+					wrong("ScaledObject %s speaks to Kafka in the version %q", s.Name, m["version"])
+				}
 				if m["allowIdleConsumers"] != "false" {
 					wrong("ScaledObject %s starts instances that have no partition", s.Name)
 				}
@@ -769,7 +772,7 @@ func (c *checker) checkRoutes(o *objects) (problems []string) {
 		for _, rule := range h.Spec.Rules {
 			for _, ref := range rule.BackendRefs {
 				if !slices.ContainsFunc(o.services, func(s *core.Service) bool {
-					return s.Name == string(ref.Name) && ref.Port != nil && slices.ContainsFunc(s.Spec.Ports, func(p core.ServicePort) bool { return p.Port == int32(*ref.Port) })
+					return s.Name == string(ref.Name) && ref.Port != nil && slices.ContainsFunc(s.Spec.Ports, func(p core.ServicePort) bool { return p.Port == *ref.Port })
 				}) {
 					problems = append(problems, fmt.Sprintf("HTTPRoute %s leads to a Service %s that there is not", h.Name, ref.Name))
 				}

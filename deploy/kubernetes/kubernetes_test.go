@@ -1,9 +1,13 @@
 package kubernetes
 
 import (
+	"os"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
+
+	"k8s.io/apimachinery/pkg/labels"
 )
 
 func TestManifests(t *testing.T) {
@@ -141,6 +145,7 @@ var broken = []struct{ variant, path, old, text, want string }{
 	{path: managed + "settings/kustomization.yaml", old: `sync-wave: "-3"`, text: `sync-wave: "0"`, want: "comes after a Job that needs it"},
 	// Scaling.
 	{path: "components/keda/kafkabridge.yaml", old: "lagThreshold", text: "lagTreshold", want: "does not read lagTreshold"},
+	{path: "components/keda/kafkabridge.yaml", old: "version: 3.1.0", text: "version: 1.0.0", want: "speaks to Kafka in the version"},
 	{path: "components/keda/kafkabridge.yaml", old: "topic: finish_compress", text: "topic: finish_compression", want: "goes by"},
 	{path: "components/keda/kafkabridge.yaml", old: "sasl: scram_sha512", text: "sasl: scram_sha256", want: "has login"},
 	{path: "components/keda/kafkabridge.yaml", old: "tls: enable", text: "tls: disable", want: "has TLS"},
@@ -173,4 +178,44 @@ var broken = []struct{ variant, path, old, text, want string }{
 	{path: "components/http-route/http-route.yaml", old: "port: 80", text: "port: 8000", want: "a Service starter that there is not"},
 	{path: "components/pod-monitor/pod-monitor.yaml", old: "vidflow-${1}", text: "${1}", want: "is not scraped as a job"},
 	{path: "components/pod-monitor/pod-monitor.yaml", old: "port: ops", text: "port: metrics", want: "is not scraped as a job"},
+}
+
+// The selectors of the documented roll-out apply what has to be there before the gate, then the migration.
+func TestRollout_in_the_documented_order(t *testing.T) {
+	t.Parallel()
+	page, err := os.ReadFile("../../docs/kubernetes.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	selectors := regexp.MustCompile(`(?m)^kubectl apply -k \. --selector '?([^'\n]+)'?$`).FindAllStringSubmatch(string(page), -1)
+	want := []map[string]bool{
+		{"Namespace": true, "ConfigMap": true, "NetworkPolicy": true, "Job replay": true, "Job migrate": false, "Deployment": false, "WorkerDeployment": false},
+		{"Namespace": false, "ConfigMap": false, "Job replay": false, "Job migrate": true, "Deployment": false, "WorkerDeployment": false},
+	}
+	if len(selectors) != len(want) {
+		t.Fatalf("docs/kubernetes.md applies %q, want %d parts", selectors, len(want))
+	}
+	files := readTree(t)
+	for _, v := range variants {
+		made, err := build(files, v)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, selector := range selectors {
+			s, err := labels.Parse(selector[1])
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, r := range made.Resources() {
+				kind := r.GetKind()
+				if kind == "Job" {
+					kind += " " + r.GetName()
+				}
+				applied, said := want[i][kind]
+				if got := s.Matches(labels.Set(r.GetLabels())); said && got != applied {
+					t.Errorf("%s, %s: %s %s is applied: %v, want %v", v.name, selector[1], r.GetKind(), r.GetName(), got, applied)
+				}
+			}
+		}
+	}
 }

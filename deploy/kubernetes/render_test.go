@@ -1,6 +1,7 @@
 package kubernetes
 
 import (
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -18,6 +19,7 @@ import (
 	gateway "sigs.k8s.io/gateway-api/apis/v1"
 	"sigs.k8s.io/json"
 	"sigs.k8s.io/kustomize/api/krusty"
+	"sigs.k8s.io/kustomize/api/resmap"
 	"sigs.k8s.io/kustomize/kyaml/filesys"
 )
 
@@ -93,22 +95,27 @@ type objects struct {
 	templates       []*WorkerResourceTemplate
 }
 
-// render returns the objects of a variant, and what is wrong with their form.
-func render(files tree, v variant) (o *objects, problems []string) {
+// build has Kustomize make the objects of a variant.
+func build(files tree, v variant) (resmap.ResMap, error) {
 	root := "overlays/" + v.overlay
 	memory := filesys.MakeFsInMemory()
 	for path, text := range files {
 		if path == root+"/kustomization.yaml" && v.old != "" {
 			if !strings.Contains(text, v.old) {
-				return nil, []string{path + " has no line " + v.old}
+				return nil, fmt.Errorf("%s has no %q", path, v.old)
 			}
 			text = strings.Replace(text, v.old, v.text, 1)
 		}
 		if err := memory.WriteFile(path, []byte(text)); err != nil {
-			return nil, []string{err.Error()}
+			return nil, err
 		}
 	}
-	made, err := krusty.MakeKustomizer(krusty.MakeDefaultOptions()).Run(memory, root)
+	return krusty.MakeKustomizer(krusty.MakeDefaultOptions()).Run(memory, root)
+}
+
+// render returns the objects of a variant, and what is wrong with their form.
+func render(files tree, v variant) (o *objects, problems []string) {
+	made, err := build(files, v)
 	if err != nil {
 		return nil, []string{err.Error()}
 	}
