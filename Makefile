@@ -121,7 +121,7 @@ test-takeover: kafkajs build-devstack build-race ## Take over from KafkaJS consu
 # The consumers that vidflow replaces, with what they need.
 .PHONY: kafkajs
 kafkajs: typescript-tools
-	@cd devstack/kafkajs && npm ci --silent --ignore-scripts
+	@cd devstack/kafkajs && { [ node_modules/.package-lock.json -nt package-lock.json ] || npm ci --silent --ignore-scripts; }
 
 # A module of its own, outside of go.work: Kubernetes' libraries want other versions of what all modules have.
 .PHONY: test-kubernetes

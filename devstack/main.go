@@ -16,6 +16,7 @@ import (
 
 type cli struct {
 	Dev   devCmd   `cmd:"" help:"Run the whole pipeline in the foreground: servers, simulator, and the processes of vidflow."`
+	Old   oldCmd   `cmd:"" help:"Run the platform as it is before vidflow, for the rehearsal of docs/take-over.md: servers, Apache Kafka, the external services."`
 	Smoke smokeCmd `cmd:"" help:"Send videos through a whole pipeline of its own, unattended, and look at what came of them."`
 	Clean cleanCmd `cmd:"" help:"Remove the state of dev."`
 	Exec  execCmd  `cmd:"" help:"Run a command, such as go test, with servers of its own that are gone when it has ended."`

@@ -57,6 +57,16 @@ func (n Names) deadLetters() []string {
 	return []string{n.Transcribed + n.DeadLetterSuffix, n.Compressed + n.DeadLetterSuffix}
 }
 
+// Old are the permissions of the API server as it is before vidflow.
+func (n Names) Old() []Grant {
+	read := []kadm.ACLOperation{kadm.OpRead}
+	return []Grant{
+		{User: OldServer, Topics: []string{n.Ask}, Operations: []kadm.ACLOperation{kadm.OpWrite}},
+		{User: OldServer, Topics: n.results(), Operations: read},
+		{User: OldServer, Groups: []string{n.TranscriptionGroup, n.CompressionGroup}, Operations: read},
+	}
+}
+
 // LeastPrivileges are what each process of vidflow needs and no more, for a user of its own, and all of them together,
 // with what its tools need, for Vidflow. Read and Write imply Describe.
 func (n Names) LeastPrivileges() []Grant {

@@ -17,6 +17,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/codeendelea/vidflow/devstack/envfile"
 	"github.com/codeendelea/vidflow/devstack/process"
 )
 
@@ -135,8 +136,39 @@ func (s *Server) prepare(ctx context.Context) error {
 	if err := certify(s.path("tls")); err != nil {
 		return fmt.Errorf("make certificates: %w", err)
 	}
+	if err := s.writeTools(); err != nil {
+		return err
+	}
 	return s.configure()
 }
+
+// tools are those of Kafka's own that the documents name, with their classes.
+var tools = map[string]string{
+	"kafka-acls.sh":            "org.apache.kafka.tools.AclCommand",
+	"kafka-consumer-groups.sh": "org.apache.kafka.tools.consumer.group.ConsumerGroupCommand",
+	"kafka-topics.sh":          "org.apache.kafka.tools.TopicCommand",
+}
+
+// writeTools puts them into Tools, under the names that Kafka's distribution gives them.
+func (s *Server) writeTools() error {
+	if err := os.MkdirAll(s.Tools(), 0o755); err != nil {
+		return err
+	}
+	for name, class := range tools {
+		var line strings.Builder
+		for _, word := range append(s.javaLine(), class) {
+			line.WriteString(envfile.Quote(word) + " ")
+		}
+		script := "#!/bin/sh\nexec " + line.String() + "\"$@\"\n"
+		if err := os.WriteFile(filepath.Join(s.Tools(), name), []byte(script), 0o755); err != nil { //nolint:gosec // a program
+			return err
+		}
+	}
+	return nil
+}
+
+// Tools is a folder with Kafka's own tools, once the broker has been started.
+func (s *Server) Tools() string { return s.path("bin") }
 
 // format makes the cluster where there is none, with the users' passwords for SCRAM.
 func (s *Server) format(ctx context.Context, log *os.File) error {

@@ -22,11 +22,15 @@ const (
 	VidflowWorker User = "vidflow-worker"
 	VidflowStart  User = "vidflow-starter"
 	VidflowBridge User = "vidflow-kafkabridge"
+	// OldServer may do what the API server does by itself that vidflow takes over from.
+	OldServer User = "api-server"
 	// Guest may do nothing until somebody allows it something.
 	Guest User = "guest"
 )
 
-func users() []User { return []User{Admin, Vidflow, VidflowWorker, VidflowStart, VidflowBridge, Guest} }
+func users() []User {
+	return []User{Admin, Vidflow, VidflowWorker, VidflowStart, VidflowBridge, OldServer, Guest}
+}
 
 // Password of the user.
 func (u User) Password() string { return string(u) + "-secret" }

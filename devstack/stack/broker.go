@@ -22,7 +22,7 @@ type broker interface {
 }
 
 func newBroker(cfg Config, logFile string) (broker, error) {
-	if !cfg.ApacheKafka {
+	if !cfg.ApacheKafka && !cfg.Old {
 		return &embeddedKafka{
 			Server: kafka.New(kafka.Config{
 				Dir:             filepath.Join(cfg.Dir, "kafka"),
@@ -41,6 +41,12 @@ func newBroker(cfg Config, logFile string) (broker, error) {
 	if err != nil {
 		return nil, err
 	}
+	names := apache.Names{
+		Ask: topicAsk, Transcribed: topicTranscribed, Compressed: topicCompressed,
+		TranscriptionGroup: groupTranscription, CompressionGroup: groupCompression,
+		DeadLetterGroup:  groupDeadLetters,
+		DeadLetterSuffix: contract.DeadLetterSuffix,
+	}
 	config := apache.Config{
 		Dir: filepath.Join(cfg.Dir, "kafka"),
 		Ports: apache.Ports{
@@ -49,17 +55,15 @@ func newBroker(cfg Config, logFile string) (broker, error) {
 			Plaintext:     first + 1,
 			Controller:    first + 2,
 		},
-		Topics:     topics(),
-		Partitions: Partitions,
-		Grants: apache.Names{
-			Ask: topicAsk, Transcribed: topicTranscribed, Compressed: topicCompressed,
-			TranscriptionGroup: groupTranscription, CompressionGroup: groupCompression,
-			DeadLetterGroup:  groupDeadLetters,
-			DeadLetterSuffix: contract.DeadLetterSuffix,
-		}.LeastPrivileges(),
+		Topics:          topics(),
+		Partitions:      Partitions,
+		Grants:          names.LeastPrivileges(),
 		MaxMessageBytes: maxMessageBytes,
 		LogFile:         logFile,
 		Note:            cfg.Note,
+	}
+	if cfg.Old {
+		config.Topics, config.Grants = oldTopics(), names.Old()
 	}
 	return &apacheKafka{Server: apache.New(config), cfg: config}, nil
 }
@@ -96,6 +100,16 @@ func (k *apacheKafka) environment() envfile.Vars {
 		{Name: "KAFKA_USERNAME", Value: string(apache.Vidflow)},
 		{Name: "KAFKA_PASSWORD", Value: apache.Vidflow.Password()},
 		{Name: "KAFKA_SASL_MECHANISM", Value: "scram-sha-256"},
+	}
+}
+
+// oldEnvironment is what the API server before vidflow is told; it accepts any certificate.
+func (k *apacheKafka) oldEnvironment() envfile.Vars {
+	return envfile.Vars{
+		{Name: "KAFKA_BROKERS", Value: local(k.cfg.Ports.SASLSSL), Note: "What the API server is told: Kafka, where it accepts any certificate"},
+		{Name: "KAFKA_SSL_REJECT_UNAUTHORIZED", Value: "false"},
+		{Name: "KAFKA_USERNAME", Value: string(apache.OldServer)},
+		{Name: "KAFKA_PASSWORD", Value: apache.OldServer.Password()},
 	}
 }
 

@@ -31,6 +31,26 @@ func (s *Stack) PrepareDatabase(ctx context.Context, migrate func(ctx context.Co
 	return seed.Apply(ctx, conn)
 }
 
+// PrepareOldDatabase makes a new database with the tables of the API server, the seed, and nothing of vidflow's.
+func (s *Stack) PrepareOldDatabase(ctx context.Context, migrate func(ctx context.Context, url string) error) error {
+	if err := s.createDatabase(ctx); err != nil {
+		return err
+	}
+	url := s.postgres.URL(Database)
+	if err := migrate(ctx, url); err != nil {
+		return err
+	}
+	conn, err := pgx.Connect(ctx, url)
+	if err != nil {
+		return fmt.Errorf("connect to the database %s: %w", Database, err)
+	}
+	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }()
+	if _, err := conn.Exec(ctx, "drop schema pipeline cascade"); err != nil {
+		return fmt.Errorf("drop the schema of vidflow: %w", err)
+	}
+	return seed.Apply(ctx, conn)
+}
+
 func (s *Stack) createDatabase(ctx context.Context) error {
 	conn, err := pgx.Connect(ctx, s.postgres.URL("postgres"))
 	if err != nil {

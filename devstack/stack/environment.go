@@ -2,6 +2,7 @@ package stack
 
 import (
 	"path/filepath"
+	"strconv"
 
 	enumspb "go.temporal.io/api/enums/v1"
 
@@ -48,6 +49,8 @@ func topics() []string {
 	}
 }
 
+func oldTopics() []string { return []string{topicAsk, topicTranscribed, topicCompressed} }
+
 // searchAttributes of the workflow exist from the first start of the server on.
 func searchAttributes() map[string]enumspb.IndexedValueType {
 	attributes := map[string]enumspb.IndexedValueType{}
@@ -81,6 +84,40 @@ func (s *Stack) Environment() envfile.Vars {
 		{Name: "JWT_SECRET", Value: JWTSecret, Note: "The API"},
 	}...)
 }
+
+// OldEnvironment is what the API server before vidflow is told, and what somebody who takes over from it needs beside that.
+func (s *Stack) OldEnvironment() envfile.Vars {
+	p, k := s.cfg.Ports, s.kafka.(*apacheKafka)
+	return append(k.oldEnvironment(), envfile.Vars{
+		{Name: "SUPABASE_URL", Value: p.URL(ports.Storage), Note: "Storage"},
+		{Name: "SUPABASE_SERVICE_KEY", Value: s.storageKey},
+		{Name: "JWT_SECRET", Value: JWTSecret},
+		{Name: "PGHOST", Value: "127.0.0.1", Note: "The database, as the owner of its tables: for the API server and for psql"},
+		{Name: "PGPORT", Value: strconv.Itoa(p.Port(ports.Postgres))},
+		{Name: "PGUSER", Value: postgres.Superuser},
+		{Name: "PGPASSWORD", Value: postgres.Password},
+		{Name: "PGDATABASE", Value: Database},
+		{Name: "PGSSLMODE", Value: "disable"},
+		{Name: "KAFKA_TOOLS", Value: k.Tools(), Note: "Kafka's own tools, a listener that lets them do everything, and the authority that signed the broker's certificate"},
+		{Name: "KAFKA_ADMIN", Value: k.Plaintext()},
+		{Name: "KAFKA_CA", Value: k.CAFile()},
+		{Name: "TEMPORAL", Value: p.Addr(ports.TemporalGRPC), Note: "A Temporal server, and its UI"},
+		{Name: "TEMPORAL_UI", Value: p.URL(ports.TemporalUI)},
+		{Name: "TEMPORAL_CONFIG_FILE", Value: s.temporalConfig(), Note: "Empty, so that a profile of your own changes nothing here"},
+		{Name: "HOST", Value: "127.0.0.1", Note: "Free ports for vidflow"},
+		{Name: "PORT", Value: strconv.Itoa(p.Port(ports.API))},
+		{Name: "STARTER_OPS", Value: p.Addr(ports.StarterOps)},
+		{Name: "WORKER_OPS", Value: p.Addr(ports.WorkerOps)},
+		{Name: "BRIDGE_OPS", Value: p.Addr(ports.BridgeOps)},
+		{Name: "STACK_CONTROL", Value: p.URL(ports.Control), Note: "To see an outage: curl -X POST \"$STACK_CONTROL/stop?server=storage\", and /start"},
+	}...)
+}
+
+// Plaintext is a listener of the old stack that lets everybody do everything.
+func (k *apacheKafka) Plaintext() string { return local(k.cfg.Ports.Plaintext) }
+
+// OldBrokers are for clients of an old stack that need no login, such as the external services.
+func (s *Stack) OldBrokers() []string { return []string{s.kafka.(*apacheKafka).Plaintext()} }
 
 // TestEnvironment is what tests get beside Environment.
 func (s *Stack) TestEnvironment() envfile.Vars {

@@ -45,6 +45,9 @@ type Config struct {
 	Ports ports.Block
 	// ApacheKafka has the real Apache Kafka in the place of the embedded broker.
 	ApacheKafka bool
+	// Old has the stack as the platform is before vidflow, on Apache Kafka: the topics and the login of the API server alone.
+	// Its database is made by PrepareOldDatabase.
+	Old bool
 	// Pooler puts PgBouncer before Postgres, in transaction mode, for all but the superuser.
 	Pooler bool
 	// TemporalStore is OnSQLite, also when empty, or OnPostgres. The runs on one are not seen on the other.
