@@ -41,6 +41,10 @@ func (c *check) groups(ctx context.Context) {
 			f.Detail = "new: nobody is in it, and nothing is committed"
 		default:
 			f.Detail = fmt.Sprintf("%s, %s behind", plural(len(lag.Members), "member"), plural(int(max(lag.Lag.Total(), 0)), "record"))
+			if rebalancing(lag) {
+				f.Status = Unknown
+				f.Detail += "; it is being shared out anew, so that who is in it cannot be told: look again in a moment"
+			}
 			if len(lag.Members) > 0 && lag.Protocol != "" && lag.Protocol != assignor {
 				f.Status = Warning
 				f.Detail += fmt.Sprintf("; its members share partitions by %q: they are other consumers, and vidflow waits while they "+
@@ -139,7 +143,8 @@ func (c *check) permissions(ctx context.Context, topics map[string]*topicState) 
 	}
 }
 
-// Of a cluster that has no group yet the coordinators come to be when they are first asked for.
+// Of a cluster that has no group yet the coordinators come to be when they are first asked for, and a group that is just
+// being shared out names no protocol.
 const (
 	coordinatorTries = 10
 	coordinatorPause = 300 * time.Millisecond
@@ -149,7 +154,8 @@ const (
 func (c *check) lag(ctx context.Context, group string) (kadm.DescribedGroupLag, error) {
 	for try := 1; ; try++ {
 		lags, err := c.adm.Lag(ctx, group)
-		if try == coordinatorTries || !errors.Is(err, kerr.CoordinatorNotAvailable) && !errors.Is(err, kerr.CoordinatorLoadInProgress) {
+		soon := errors.Is(err, kerr.CoordinatorNotAvailable) || errors.Is(err, kerr.CoordinatorLoadInProgress) || rebalancing(lags[group])
+		if try == coordinatorTries || !soon {
 			return lags[group], err
 		}
 		select {
@@ -158,6 +164,10 @@ func (c *check) lag(ctx context.Context, group string) (kadm.DescribedGroupLag, 
 			return lags[group], ctx.Err()
 		}
 	}
+}
+
+func rebalancing(lag kadm.DescribedGroupLag) bool {
+	return lag.State == "PreparingRebalance" || lag.State == "CompletingRebalance"
 }
 
 func committed(lag kadm.GroupLag) bool {

@@ -1,0 +1,26 @@
+package e2e
+
+import (
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/codeendelea/vidflow/devstack/docs"
+	"github.com/codeendelea/vidflow/devstack/ports"
+)
+
+// TestTakeOver_rehearsal follows docs/take-over.md to the letter, on a platform of its own.
+func TestTakeOver_rehearsal(t *testing.T) {
+	t.Parallel()
+	needKafkaJS(t)
+	block, anchor, err := ports.Free()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := anchor.Close(); err != nil {
+		t.Fatal(err)
+	}
+	docs.Run(t, "docs/take-over.md", docs.Options{
+		Env: []string{ports.Variable + "=" + strconv.Itoa(block.Base), "GORACE=halt_on_error=1"}, Limit: 6 * time.Minute,
+	})
+}
