@@ -114,9 +114,18 @@ test-kafka: kafka-tools build-devstack build-race ## Run the integration tests o
 		go test -race -timeout=15m -skip="^Test(Exec|Dev)" $(ARGS) ./e2e'
 
 .PHONY: test-takeover
-test-takeover: kafkajs build-devstack build-race ## Take over from KafkaJS consumers on Apache Kafka, and give back to them, under load
+test-takeover: takeover-tools kafkajs build-devstack build-race ## Take over from KafkaJS consumers on Apache Kafka, and give back to them, under load
 	@VIDFLOW_TEST_KAFKAJS=1 $(DEVSTACK) exec --kafka=apache --binary=$(VIDFLOW_RACE) -- \
 		go -C devstack test -race -count=1 -timeout=15m -run='^TestTakeOver' $(ARGS) ./e2e
+
+.PHONY: takeover-tools
+takeover-tools:
+	@missing=; \
+		command -v java >/dev/null || missing+=' default-jre-headless'; \
+		command -v mvn >/dev/null || missing+=' maven'; \
+		command -v psql >/dev/null || missing+=' postgresql-client'; \
+		command -v jq >/dev/null || missing+=' jq'; \
+		[ -z "$$missing" ] || { echo "Programs are missing that docs/take-over.md uses. On Debian: apt-get install$$missing" >&2; exit 1; }
 
 # The consumers that vidflow replaces, with what they need.
 .PHONY: kafkajs
