@@ -166,7 +166,7 @@ func (c *Checker) vidflow(args []string) error {
 	err, tried := c.lines[line]
 	if !tried {
 		cmd := exec.Command(c.binary, append(args, "--help")...)
-		cmd.Env = []string{"NO_COLOR=1"}
+		cmd.Env = []string{"NO_COLOR=1", noSleep}
 		// A file that the reader has is not here.
 		if out, failed := cmd.CombinedOutput(); failed != nil && !strings.Contains(string(out), "no such file") {
 			err = fmt.Errorf("vidflow does not take %q: %s", line, out)

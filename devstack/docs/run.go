@@ -156,6 +156,9 @@ type session struct {
 	nothing *os.File
 }
 
+// noSleep has a vidflow with the race detector in it end at once, and not after a second.
+const noSleep = "GORACE=atexit_sleep_ms=0 halt_on_error=1"
+
 //go:embed session.bash
 var script string
 
@@ -177,7 +180,7 @@ func open(t *testing.T, page *Page, opts Options) *session {
 			path = value
 		}
 	}
-	cmd.Env = append(append([]string{"HOME=" + home}, opts.Env...), "PATH="+bin+string(filepath.ListSeparator)+path)
+	cmd.Env = append(append([]string{"HOME=" + home, noSleep}, opts.Env...), "PATH="+bin+string(filepath.ListSeparator)+path)
 	cmd.Stdout, cmd.Stderr = &s.said, &s.said
 	cmd.WaitDelay = time.Second
 	cmd.ExtraFiles = []*os.File{blocks, tell, alive}

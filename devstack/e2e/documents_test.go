@@ -29,7 +29,6 @@ func TestDev_documents(t *testing.T) {
 
 	// Those that begin in a new clone know nothing of the servers.
 	clone := docs.Options{State: dir, Env: os.Environ()}
-	t.Run("quick start", func(t *testing.T) { docs.Run(t, "docs/quick-start.md", clone) })
 	t.Run("flow", func(t *testing.T) { docs.Run(t, "docs/transcription-flow.md", clone) })
 	t.Run("checklist", func(t *testing.T) { docs.Run(t, "docs/checklist.md", clone) })
 
@@ -51,6 +50,13 @@ func TestDev_documents(t *testing.T) {
 		}
 	}
 	t.Run("Kafka", func(t *testing.T) { docs.Run(t, "docs/kafka.md", running) })
+	t.Run("status", func(t *testing.T) { docs.Run(t, "docs/status.md", running) })
+	t.Run("events", func(t *testing.T) { docs.Run(t, "docs/events.md", running) })
+	t.Run("operations", func(t *testing.T) { docs.Run(t, "docs/operations.md", running) })
+	t.Run("tools", func(t *testing.T) { docs.Run(t, "docs/kafka-tools.md", running) })
+	// The last ones, which leave an outage behind, and a dead letter.
+	t.Run("quick start", func(t *testing.T) { docs.Run(t, "docs/quick-start.md", clone) })
+	t.Run("dead letters", func(t *testing.T) { docs.Run(t, "docs/dead-letters.md", running) })
 }
 
 // TestCertificates_document runs the commands of docs/tls-certificates.md against brokers with TLS.
