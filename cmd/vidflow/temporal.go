@@ -11,11 +11,14 @@ import (
 	"time"
 
 	"go.opentelemetry.io/otel/attribute"
+	"go.temporal.io/api/enums/v1"
 	"go.temporal.io/api/serviceerror"
+	"go.temporal.io/api/taskqueue/v1"
 	"go.temporal.io/api/workflowservice/v1"
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/contrib/opentelemetry"
 	tlog "go.temporal.io/sdk/log"
+	sdk "go.temporal.io/sdk/worker"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
@@ -23,6 +26,8 @@ import (
 	"github.com/codeendelea/vidflow/internal/process"
 	"github.com/codeendelea/vidflow/internal/telemetry"
 	"github.com/codeendelea/vidflow/internal/tracing"
+	"github.com/codeendelea/vidflow/internal/versions"
+	"github.com/codeendelea/vidflow/workflows"
 )
 
 // dialTemporal makes a client that connects when it is first used, so that processes and server start in any order.
@@ -64,6 +69,32 @@ func temporalCheck(temporal client.Client, cfg config.Temporal, required bool) p
 			}
 		}
 		return err
+	}}
+}
+
+// silentAfter is how long ago a worker that is there has polled, at most: one with nothing to do does so once a minute.
+const silentAfter = 90 * time.Second
+
+// versionsCheck asks whether the versions of the worker that get new videos run, and counts the worker itself as one that does:
+// a version is made current when its workers poll already, so the worker cannot wait for it.
+func versionsCheck(temporal client.Client, cfg config.Temporal, own sdk.WorkerDeploymentVersion) process.Check {
+	return process.Check{Name: "Worker version", Alarm: true, Probe: func(ctx context.Context) error {
+		queue, err := temporal.WorkflowService().DescribeTaskQueue(ctx, &workflowservice.DescribeTaskQueueRequest{
+			Namespace: cfg.Namespace, TaskQueue: &taskqueue.TaskQueue{Name: workflows.TaskQueue}, TaskQueueType: enums.TASK_QUEUE_TYPE_WORKFLOW,
+		})
+		if _, ok := errors.AsType[*serviceerror.PermissionDenied](err); ok {
+			return nil // it does not say
+		}
+		if err != nil {
+			return fmt.Errorf("ask Temporal at %s which version of the worker gets new videos: %w", cfg.Address, err)
+		}
+		workers := []versions.Version{{Deployment: own.DeploymentName, Build: own.BuildID}}
+		for _, p := range queue.GetPollers() {
+			if time.Since(p.GetLastAccessTime().AsTime()) < silentAfter {
+				workers = append(workers, versions.Of(p))
+			}
+		}
+		return versions.Served(versions.Shares(queue), workers)
 	}}
 }
 

@@ -57,6 +57,7 @@ func openWorker(
 		Name: string(config.Worker),
 		Checks: []process.Check{
 			temporalCheck(temporal, cfg.Temporal, true),
+			versionsCheck(temporal, cfg.Temporal, workerVersion(cfg.Temporal)),
 			postgresCheck(store),
 			storageCheck(storage, true),
 			kafkaCheck("Kafka producer", producer, cfg.Kafka.ProduceTopic, true),

@@ -264,6 +264,7 @@ func (p *pipeline) launch(name string) {
 var opsPort = map[string]ports.Service{
 	worker: ports.WorkerOps, starter: ports.StarterOps, bridge: ports.BridgeOps,
 	bridges[0]: ports.WorkerOps, bridges[1]: ports.StarterOps, bridges[2]: ports.BridgeOps,
+	worker + "-one": ports.TemporalUI, worker + "-two": ports.TemporalGRPC, // where the servers that they are for do not listen
 }
 
 // awaitStatus waits until the process says that it is "ready", "degraded" or "not ready".

@@ -161,6 +161,9 @@ func dynamicConfig() dynamicconfig.StaticClient {
 			{Constraints: dynamicconfig.Constraints{Namespace: "short-histories"}, Value: 40},
 			{Value: 4096},
 		},
+		// A version of the worker that is replaced is looked at for what is left on it each two seconds, and not each three minutes.
+		dynamicconfig.VersionDrainageStatusVisibilityGracePeriod.Key(): 2 * time.Second,
+		dynamicconfig.VersionDrainageStatusRefreshInterval.Key():       2 * time.Second,
 	}
 }
 

@@ -12,6 +12,8 @@ type Check struct {
 	Name string
 	// Required says that the process is not ready without it. What is not required degrades the process only.
 	Required bool
+	// Alarm says that somebody has to act when it stays away: it is then logged as an error.
+	Alarm bool
 	// Probe asks it, and returns nil when it is there. It must obey its context. Its error is shown to whoever asks
 	// /readyz. An error made by Never cannot be mended by waiting.
 	Probe func(context.Context) error

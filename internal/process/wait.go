@@ -48,7 +48,11 @@ func waitFor(ctx context.Context, log *slog.Logger, check Check) error {
 			log.Warn("dependency is away, waiting for it", "error", err)
 			said = time.Now()
 		case time.Since(said) >= reminder:
-			log.Warn("dependency is still away", "error", err, "after", time.Since(started).Round(time.Second))
+			level := slog.LevelWarn
+			if check.Alarm {
+				level = slog.LevelError
+			}
+			log.Log(ctx, level, "dependency is still away", "error", err, "after", time.Since(started).Round(time.Second))
 			said, reminder = time.Now(), min(2*reminder, maxReminder)
 		}
 		if err := sleep(ctx, pause); err != nil {

@@ -72,6 +72,25 @@ func TestWaitFor_says_once_what_comes_soon(t *testing.T) {
 	})
 }
 
+func TestWaitFor_raises_an_alarm(t *testing.T) {
+	t.Parallel()
+	for alarm, want := range map[bool]string{false: "level=WARN msg=\"dependency is still away\"", true: "level=ERROR msg=\"dependency is still away\""} {
+		synctest.Test(t, func(t *testing.T) {
+			var said bytes.Buffer
+			started := time.Now()
+			err := process.WaitFor(t.Context(), slog.New(slog.NewTextHandler(&said, nil)), process.Check{Name: "Worker version", Alarm: alarm, Probe: func(context.Context) error {
+				if time.Since(started) < 20*time.Second {
+					return errAway
+				}
+				return nil
+			}})
+			if err != nil || !strings.Contains(said.String(), want) {
+				t.Errorf("got %v and %s, want %s", err, said.String(), want)
+			}
+		})
+	}
+}
+
 func TestWaitFor_ends_with_what_can_never_work(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

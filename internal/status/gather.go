@@ -70,6 +70,7 @@ func Gather(ctx context.Context, s Sources) Report {
 	r.Storage.URL, r.Storage.Bucket = s.StorageURL, supabase.DefaultBucket
 	r.Outbox, r.Videos, r.DeadLetters = o.outbox(), o.videos(), o.deadLetters()
 	list(&r.Worker.Pollers)
+	list(&r.Worker.Versions)
 	list(&r.Starter.Sessions)
 	list(&r.Kafka.Groups)
 	r.Milliseconds = time.Since(began).Milliseconds()

@@ -109,6 +109,14 @@ func (v *verdict) worker(w Worker) {
 	default:
 		v.add(Broken, mend, "No worker polls task queue %q: no run goes on, and nothing is applied.", w.TaskQueue)
 	}
+	if w.Unserved != "" {
+		v.add(Broken, w.Mend, "%s", w.Unserved)
+	}
+	if w.Stranded > 0 {
+		v.add(Degraded, "start a worker of that version again; or move them to another, see docs/upgrades.md",
+			"%s to a version that no worker runs, such as %s: no result is applied.", plural(w.Stranded, "open run")+
+				map[bool]string{true: " belongs", false: " belong"}[w.Stranded == 1], w.StrandedVersion)
+	}
 }
 
 // stale reports whether all connections have been idle for longer than a starter that works.

@@ -7,6 +7,8 @@ import (
 	"time"
 	"unicode"
 	"unicode/utf8"
+
+	"github.com/codeendelea/vidflow/internal/versions"
 )
 
 // width is how many columns a screen may take.
@@ -187,6 +189,25 @@ func (s *screen) failed(title, err string) {
 	s.wrapped(mark+s.paint(red, "✗")+" ", markWidth+2, err, 3)
 }
 
+// unversioned is the version of a worker that has none.
+var unversioned = versions.Version{}.String()
+
+// getNew names the versions that get new videos; empty where Worker Versioning is not used.
+func getNew(shares []VersionShare) string {
+	var names []string
+	for _, share := range shares {
+		name := share.Version
+		if share.Percentage < 100 {
+			name += fmt.Sprintf(" (%.0f %%)", share.Percentage)
+		}
+		names = append(names, name)
+	}
+	if get := strings.Join(names, ", "); get != unversioned {
+		return get
+	}
+	return ""
+}
+
 func (s *screen) processes(r Report) {
 	s.section("PROCESSES", "", func() {
 		switch {
@@ -208,7 +229,13 @@ func (s *screen) processes(r Report) {
 			case p.Stopped:
 				seen = "stopped"
 			}
+			if p.Version != unversioned {
+				seen += ", " + p.Version
+			}
 			s.row(title, "%-48s %s", cut(p.Identity, 48), seen)
+		}
+		if get := getNew(r.Worker.Versions); get != "" {
+			s.row("", "new videos go to %s", get)
 		}
 		s.bridge(r.Kafka)
 		s.starter(r.Starter, r.Kafka)

@@ -54,9 +54,23 @@ type Worker struct {
 	Error     string   `json:"error,omitempty"`
 	TaskQueue string   `json:"task_queue"`
 	Pollers   []Poller `json:"pollers"`
+	// Versions are those that get new videos, and how much of them; one that is unversioned unless Worker Versioning is used.
+	Versions []VersionShare `json:"versions"`
+	// Stranded is how many open runs belong to a version that no worker is of, and StrandedVersion one of these.
+	Stranded        int64  `json:"stranded"`
+	StrandedVersion string `json:"stranded_version,omitempty"`
+	// Unserved says that one of Versions has no worker, and Mend what to do: a reason of the report.
+	Unserved string `json:"-"`
+	Mend     string `json:"-"`
 	// Backlog is about how many tasks nobody has taken yet, and BacklogSeconds how long the oldest of them waits.
 	Backlog        int64   `json:"backlog"`
 	BacklogSeconds float64 `json:"backlog_seconds"`
+}
+
+// VersionShare is a version of the worker and how much of the new videos it gets, in percent.
+type VersionShare struct {
+	Version    string  `json:"version"`
+	Percentage float32 `json:"percentage"`
 }
 
 // Poller is a worker that asked for tasks lately.
@@ -64,6 +78,8 @@ type Poller struct {
 	Identity   string    `json:"identity"`
 	LastAccess time.Time `json:"last_access"`
 	AgeSeconds float64   `json:"age_seconds"`
+	// Version is the deployment and the build, or "unversioned".
+	Version string `json:"version"`
 	// Silent says that it ought to have asked again by now.
 	Silent bool `json:"silent"`
 	// Stopped says that it told Temporal that it ends. One that was killed did not, and falls silent.

@@ -37,7 +37,10 @@ func healthy() Report {
 	}
 	r := Report{
 		At: noon, Milliseconds: 32, Reasons: []Reason{},
-		Worker:  Worker{TaskQueue: taskQueue, Pollers: []Poller{{Identity: "17@worker-0@", LastAccess: noon, AgeSeconds: 12}}},
+		Worker: Worker{
+			TaskQueue: taskQueue, Pollers: []Poller{{Identity: "17@worker-0@", LastAccess: noon, AgeSeconds: 12, Version: unversioned}},
+			Versions: []VersionShare{{unversioned, 100}},
+		},
 		Starter: Starter{Sessions: []Session{{Address: "10.0.0.5", Connections: 2, AgeSeconds: number(1)}}},
 		Kafka: Kafka{Groups: []Group{
 			group("codeendelea-transcription-consumer", "update_transcribe"),
@@ -66,7 +69,11 @@ func judged(r Report) Report {
 // troubled is one with something wrong everywhere, and the longest texts.
 func troubled() Report {
 	r := healthy()
-	r.Worker.Pollers = []Poller{{Identity: "17@worker-0@", LastAccess: noon.Add(-4 * time.Minute), AgeSeconds: 240, Silent: true}}
+	r.Worker.Pollers = []Poller{{Identity: "17@worker-0@", LastAccess: noon.Add(-4 * time.Minute), AgeSeconds: 240, Silent: true, Version: "vidflow:one"}}
+	r.Worker.Versions = []VersionShare{{"vidflow:one", 70}, {"vidflow:two", 30}}
+	r.Worker.Unserved, r.Worker.Mend = "30 % of the new videos go to version vidflow:two, which no worker runs: they wait.",
+		"temporal worker deployment set-ramping-version --deployment-name vidflow --delete"
+	r.Worker.Stranded, r.Worker.StrandedVersion = 3, "vidflow:zero"
 	r.Worker.Backlog, r.Worker.BacklogSeconds = 12, 230
 	r.Kafka.Groups[0].Lag, r.Kafka.Groups[0].LagSeconds = 1412, number(95)
 	r.Kafka.Groups[1].Members, r.Kafka.Groups[1].State = []Member{}, "Empty"
@@ -178,6 +185,15 @@ func TestJudge(t *testing.T) {
 		},
 		"one of two workers silent": {
 			func(r *Report) { r.Worker.Pollers = append(r.Worker.Pollers, Poller{Identity: "x", Silent: true}) }, OK, "",
+		},
+		"no current version": {
+			func(r *Report) {
+				r.Worker.Unserved, r.Worker.Mend = "No version of deployment vidflow is current.", "x"
+			}, Broken, "No version of deployment vidflow is current.",
+		},
+		"a run of a version that is gone": {
+			func(r *Report) { r.Worker.Stranded, r.Worker.StrandedVersion = 1, "vidflow:one" }, Degraded,
+			"1 open run belongs to a version that no worker runs, such as vidflow:one",
 		},
 		"a queue that may not be described": {func(r *Report) { r.Worker.Error = "x" }, Unknown, "It cannot be told whether a worker runs"},
 		"no bridge":                         {func(r *Report) { r.Kafka.Groups[1].Members = nil }, Broken, "No kafkabridge consumes finish_compress"},

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -14,6 +15,7 @@ import (
 	"go.temporal.io/api/workflowservice/v1"
 
 	"github.com/codeendelea/vidflow/internal/attributes"
+	"github.com/codeendelea/vidflow/internal/versions"
 	"github.com/codeendelea/vidflow/workflows"
 )
 
@@ -27,7 +29,8 @@ const (
 // worker asks who polls the task queue, for tasks of workflows and of activities.
 func (s Sources) worker(ctx context.Context) Worker {
 	var w Worker
-	last := make(map[string]time.Time)
+	last := make(map[string]poll)
+	var shares []versions.Share
 	for _, kind := range []enums.TaskQueueType{enums.TASK_QUEUE_TYPE_WORKFLOW, enums.TASK_QUEUE_TYPE_ACTIVITY} {
 		queue, err := s.Temporal.WorkflowService().DescribeTaskQueue(ctx, &workflowservice.DescribeTaskQueueRequest{
 			Namespace: s.Namespace, TaskQueue: &taskqueue.TaskQueue{Name: taskQueue}, TaskQueueType: kind, ReportStats: true,
@@ -36,9 +39,12 @@ func (s Sources) worker(ctx context.Context) Worker {
 			return Worker{Error: s.text(s.temporalError(err))}
 		}
 		for _, p := range queue.GetPollers() {
-			if at := p.GetLastAccessTime().AsTime(); at.After(last[p.GetIdentity()]) {
-				last[p.GetIdentity()] = at
+			if at := p.GetLastAccessTime().AsTime(); at.After(last[p.GetIdentity()].at) {
+				last[p.GetIdentity()] = poll{at, versions.Of(p)}
 			}
+		}
+		if kind == enums.TASK_QUEUE_TYPE_WORKFLOW {
+			shares = versions.Shares(queue)
 		}
 		w.Backlog += queue.GetStats().GetApproximateBacklogCount()
 		w.BacklogSeconds = max(w.BacklogSeconds, queue.GetStats().GetApproximateBacklogAge().AsDuration().Seconds())
@@ -46,16 +52,72 @@ func (s Sources) worker(ctx context.Context) Worker {
 	// Temporal remembers for minutes who polled, and beside it what workers say of themselves.
 	ended := s.ended(ctx)
 	now := time.Now()
-	for identity, at := range last {
+	for identity, p := range last {
 		w.Pollers = append(w.Pollers, Poller{
-			Identity: identity, LastAccess: at, AgeSeconds: seconds(now, at), Silent: now.Sub(at) > silentAfter,
-			Stopped: ended[identity],
+			Identity: identity, LastAccess: p.at, AgeSeconds: seconds(now, p.at), Version: p.version.String(),
+			Silent: now.Sub(p.at) > silentAfter, Stopped: ended[identity],
 		})
 	}
 	slices.SortFunc(w.Pollers, func(a, b Poller) int {
 		return cmp.Or(b.LastAccess.Compare(a.LastAccess), strings.Compare(a.Identity, b.Identity))
 	})
+	var live []versions.Version
+	for _, p := range w.Pollers {
+		if !p.Silent && !p.Stopped {
+			live = append(live, last[p.Identity].version)
+		}
+	}
+	for _, share := range shares {
+		w.Versions = append(w.Versions, VersionShare{share.Version.String(), share.Percentage})
+	}
+	if unserved, ok := errors.AsType[*versions.UnservedError](versions.Served(shares, live)); ok {
+		w.Unserved, w.Mend = unserved.What, unserved.Do
+	}
+	if len(live) > 0 { // else everything stands still
+		w.Stranded, w.StrandedVersion = s.stranded(ctx, live)
+	}
 	return w
+}
+
+// poll is when a worker polled last, and its version.
+type poll struct {
+	at      time.Time
+	version versions.Version
+}
+
+// stranded counts the open runs of versions that none of the workers is of, and names one of these. There are none on a
+// server that knows no versions.
+func (s Sources) stranded(ctx context.Context, live []versions.Version) (int64, string) {
+	query := fmt.Sprintf(`WorkflowType = "%s" AND ExecutionStatus = "Running" AND TemporalWorkflowVersioningBehavior = "Pinned"`, workflows.VideoWorkflow)
+	var names []string
+	for _, v := range live {
+		if v != (versions.Version{}) {
+			names = append(names, strconv.Quote(v.String()))
+		}
+	}
+	if len(names) > 0 {
+		query += " AND TemporalWorkerDeploymentVersion NOT IN (" + strings.Join(names, ", ") + ")"
+	}
+	count, err := s.Temporal.WorkflowService().CountWorkflowExecutions(ctx, &workflowservice.CountWorkflowExecutionsRequest{Namespace: s.Namespace, Query: query})
+	if err != nil || count.GetCount() == 0 {
+		return 0, ""
+	}
+	list, err := s.Temporal.WorkflowService().ListWorkflowExecutions(ctx, &workflowservice.ListWorkflowExecutionsRequest{Namespace: s.Namespace, Query: query, PageSize: 1})
+	if err != nil || len(list.GetExecutions()) == 0 {
+		return 0, "" // ended meanwhile
+	}
+	run, err := s.Temporal.WorkflowService().DescribeWorkflowExecution(ctx, &workflowservice.DescribeWorkflowExecutionRequest{
+		Namespace: s.Namespace, Execution: list.GetExecutions()[0].GetExecution(),
+	})
+	if err != nil {
+		return 0, ""
+	}
+	info := run.GetWorkflowExecutionInfo().GetVersioningInfo()
+	pinned := info.GetVersioningOverride().GetPinned().GetVersion()
+	if pinned == nil {
+		pinned = info.GetDeploymentVersion()
+	}
+	return count.GetCount(), versions.Version{Deployment: pinned.GetDeploymentName(), Build: pinned.GetBuildId()}.String()
 }
 
 // ended are the workers that told Temporal that they end; none of a server that does not take such reports.
