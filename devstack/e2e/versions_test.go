@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
-	"os/exec"
 	"slices"
 	"strings"
 	"sync"
@@ -21,7 +19,6 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/codeendelea/vidflow/devstack/envfile"
-	"github.com/codeendelea/vidflow/devstack/process"
 	"github.com/codeendelea/vidflow/devstack/readiness"
 	"github.com/codeendelea/vidflow/devstack/seed"
 	"github.com/codeendelea/vidflow/devstack/simulator"
@@ -64,16 +61,9 @@ func (v *versions) launchVersion(build, binary string) {
 // launchWorker starts a worker of another binary than the others are.
 func (v *versions) launchWorker(name, binary string, vars envfile.Vars) {
 	v.t.Helper()
-	cmd := exec.Command(binary, worker)
-	out := v.console.Writer(name, 0)
-	cmd.Stdout, cmd.Stderr = out, out
-	cmd.Env = v.env.With(login(v.t, worker)...).With(vars...).With(envfile.Var{Name: "OPS_ADDR", Value: v.block.Addr(opsPort[name])}).
-		Environ([]string{"PATH=" + os.Getenv("PATH")})
-	child, err := process.Start(cmd, process.Options{})
-	if err != nil {
-		v.t.Fatal(err)
-	}
-	v.processes[name] = child
+	other := *v.pipeline
+	other.binary, other.own = binary, map[string]envfile.Vars{worker: vars}
+	other.launch(name)
 }
 
 func (v *versions) stopVersion(build string) {
@@ -121,8 +111,8 @@ func (v *versions) count(ctx context.Context, query string) (int64, error) {
 	return got.GetCount(), err
 }
 
-// load creates videos all the time.
-type load struct {
+// creating creates videos all the time.
+type creating struct {
 	v    *versions
 	end  context.CancelFunc
 	done chan struct{}
@@ -134,9 +124,9 @@ type load struct {
 
 const loadLength = 10 * time.Second
 
-func (v *versions) load() *load {
+func (v *versions) createAll() *creating {
 	ctx, cancel := context.WithCancel(v.t.Context())
-	l := &load{v: v, end: cancel, done: make(chan struct{})}
+	l := &creating{v: v, end: cancel, done: make(chan struct{})}
 	v.t.Cleanup(func() { l.stop() })
 	go func() {
 		defer close(l.done)
@@ -162,7 +152,7 @@ func (v *versions) load() *load {
 }
 
 // more waits until so many more videos are created and asked for, and returns them.
-func (l *load) more(n int) []contract.VideoID {
+func (l *creating) more(n int) []contract.VideoID {
 	l.v.t.Helper()
 	l.mu.Lock()
 	from := len(l.ids)
@@ -188,7 +178,7 @@ func (l *load) more(n int) []contract.VideoID {
 }
 
 // stop ends it and returns all videos.
-func (l *load) stop() []contract.VideoID {
+func (l *creating) stop() []contract.VideoID {
 	l.end()
 	<-l.done
 	return l.ids
@@ -271,11 +261,11 @@ func TestVersions(t *testing.T) {
 	b.TranscriptionDelay = simulator.Range{Min: simulator.Duration(500 * time.Millisecond), Max: simulator.Duration(6 * time.Second)}
 	b.CompressionDelay = b.TranscriptionDelay
 	v.simulate(b)
-	load := v.load()
+	load := v.createAll()
 	load.more(5)
 
 	step("versioning is switched on, with the program that runs")
-	v.launchVersion(buildOne, need(t, "VIDFLOW_TEST_BINARY"))
+	v.launchVersion(buildOne, v.binary)
 	load.more(3)
 	v.setCurrent(buildOne)
 	load.more(1)
@@ -364,7 +354,7 @@ func TestVersions(t *testing.T) {
 	}
 
 	step("either version would have broken the runs of the other")
-	for build, binary := range map[string]string{buildOne: changed, buildTwo: need(t, "VIDFLOW_TEST_BINARY")} {
+	for build, binary := range map[string]string{buildOne: changed, buildTwo: v.binary} {
 		_, stderr, code := v.runBinary(binary, "replay", "--sample", "5", "--query",
 			fmt.Sprintf(`TemporalWorkerDeploymentVersion = "%s:%s"`, deployment, build))
 		if code != 3 || !strings.Contains(stderr, "Do not deploy") {
@@ -378,7 +368,7 @@ func TestVersions(t *testing.T) {
 func TestVersions_nobody_cares_for(t *testing.T) {
 	t.Parallel()
 	v := newVersions(newPipeline(t))
-	binary := need(t, "VIDFLOW_TEST_BINARY")
+	binary := v.binary
 	v.start(starter, bridge)
 	v.launchVersion(buildOne, binary)
 	const says = "No version of deployment vidflow is current, and no worker is unversioned: new videos wait."
