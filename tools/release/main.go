@@ -255,8 +255,8 @@ func (a artifact) make(ctx context.Context, work, out string) error {
 	return os.WriteFile(filepath.Join(out, a.stem()+ending), archive.Bytes(), 0o644)
 }
 
-// build compiles as the Dockerfile does, whatever the environment says: not with the versions of the workspace, without
-// what Go finds out about the repository by itself, which depends on how it was checked out.
+// build compiles as the Dockerfile does, whatever the environment says: not with the versions of the workspace, and without
+// what Go finds out about the repository by itself, which is not there when an image is built.
 func (a artifact) build(ctx context.Context, binary string) error {
 	env := []string{
 		"GOOS=" + a.goos, "GOARCH=" + a.goarch, "GOAMD64=v1", "GOARM64=v8.0",

@@ -31,13 +31,14 @@ const (
 	tag     = "v" + version
 )
 
-// TestRelease builds all that a release has, a part of it twice: from clones in folders of their own, the second one with
-// another environment. What is there must be what the documents say, and the same both times.
+// TestRelease builds all that a release has, a part of it twice: from a clone, and from a worktree of that in another folder
+// and with another environment. What is there must be what the documents say, and the same both times.
 func TestRelease(t *testing.T) {
 	first := clone(t)
 	build(t, first, targets)
 	t.Run("is the same from another folder", func(t *testing.T) {
-		second := clone(t)
+		second := filepath.Join(t.TempDir(), "in", "another", "folder")
+		command(t, first, "git", "worktree", "add", "--quiet", "--detach", second)
 		t.Setenv("GOFLAGS", "-buildvcs=true")
 		t.Setenv("GOWORK", filepath.Join(second, "go.work"))
 		t.Setenv("TZ", "Asia/Tokyo")
