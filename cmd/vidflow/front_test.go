@@ -1,16 +1,18 @@
 package main
 
 import (
+	"net/http"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	enumspb "go.temporal.io/api/enums/v1"
 	"go.temporal.io/api/operatorservice/v1"
 
-	enumspb "go.temporal.io/api/enums/v1"
-
 	"github.com/codeendelea/vidflow/internal/postgres/postgrestest"
+	"github.com/codeendelea/vidflow/internal/process"
 	"github.com/codeendelea/vidflow/internal/temporaltest"
 	"github.com/codeendelea/vidflow/workflows"
 )
@@ -172,6 +174,41 @@ func TestFront_renewed_certificate(t *testing.T) {
 			t.Fatalf("nothing comes with the new certificate\n%s", r.log)
 		}
 	}
+	r.untilReady()
+	r.stop()
+	if code := r.code(); code != exitOK {
+		t.Errorf("exit code: got %d, want %d\n%s", code, exitOK, r.log)
+	}
+}
+
+// TestFront_key_that_was_deleted too early, before the processes have the next one, ends none: they are not ready, say why, and
+// go on when it is taken again.
+func TestFront_key_that_was_deleted(t *testing.T) {
+	t.Parallel()
+	db := postgrestest.New(t)
+	ns := temporaltest.New(t)
+	f := temporaltest.NewFront(t, ns.Name, temporaltest.Login{Key: apiKey})
+	env := behind(t, f, ns, db.URL)
+	env["TEMPORAL_API_KEY"] = apiKey
+	r := start(t, env, "worker", "kafkabridge")
+	r.until(`"msg":"worker started"`)
+	r.untilReady()
+	f.Rekey("the-next-key")
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for deadline := time.After(time.Minute); ; {
+		status, readiness := r.probe("/readyz")
+		i := slices.IndexFunc(readiness.Checks, func(c process.CheckResult) bool { return strings.Contains(c.Error, "TEMPORAL_API_KEY") })
+		if status == http.StatusServiceUnavailable && i >= 0 {
+			break
+		}
+		select {
+		case <-tick.C:
+		case <-deadline:
+			t.Fatalf("/readyz: got %d %+v, want that the key is named", status, readiness)
+		}
+	}
+	f.Rekey(apiKey)
 	r.untilReady()
 	r.stop()
 	if code := r.code(); code != exitOK {

@@ -12,6 +12,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -33,9 +34,10 @@ type Front struct {
 	// Address is host:port, CAFile the authority of the front's own certificate.
 	Address, CAFile string
 
-	namespace, key string
+	namespace string
 
 	mu        sync.Mutex
+	key       string
 	clients   *x509.CertPool // of whom certificates are taken; nil when none is asked for
 	authority *Authority     // the one of clients
 	open      []net.Conn
@@ -119,6 +121,19 @@ func (f *Front) Trust(authority *Authority) {
 	f.open = nil
 }
 
+// Rekey takes that key, and no other any more.
+func (f *Front) Rekey(key string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.key = key
+}
+
+func (f *Front) admits(authorization []string) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.key == "" || slices.Equal(authorization, []string{"Bearer " + f.key})
+}
+
 // Authority is that of the clients.
 func (f *Front) Authority() *Authority {
 	f.mu.Lock()
@@ -145,9 +160,9 @@ func (f *Front) pass(conn *grpc.ClientConn, stream grpc.ServerStream) error {
 		}
 	}
 	switch {
-	case f.key != "" && strings.Join(header.Get("authorization"), " ") != "Bearer "+f.key:
+	case !f.admits(header.Get("authorization")):
 		return status.Error(codes.Unauthenticated, "Request unauthorized.")
-	case strings.Join(header.Get("temporal-namespace"), " ") != f.namespace && !strings.HasSuffix(method, "/GetSystemInfo"):
+	case !slices.Equal(header.Get("temporal-namespace"), []string{f.namespace}) && !strings.HasSuffix(method, "/GetSystemInfo"):
 		return status.Error(codes.PermissionDenied, "Request unauthorized.")
 	case strings.HasPrefix(method, operatorService):
 		return status.Error(codes.PermissionDenied, "Operation requires an admin.")

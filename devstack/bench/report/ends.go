@@ -24,7 +24,7 @@ var ends = []struct {
 }{
 	{
 		"Temporal on Postgres and everything else on one machine of two cores", "videos a second of `pipeline_throughput_ratio`",
-		func(l load) float64 { return l.rate("pipeline_throughput_ratio", "") },
+		func(l load) float64 { return l.rate("pipeline_throughput_ratio") },
 	},
 	{
 		"Temporal with 4 history shards", "4 × 200 commits a second / `commits_per_video` of Temporal",
@@ -50,11 +50,11 @@ var ends = []struct {
 	},
 	{
 		"one `kafkabridge`, on the measured machine", "records a second of `bridge_throughput_ratio` / 2",
-		func(l load) float64 { return l.rate("bridge_throughput_ratio", "") / 2 },
+		func(l load) float64 { return l.rate("bridge_throughput_ratio") / 2 },
 	},
 	{
 		"12 partitions, with as many `kafkabridge` and a Temporal that takes their signals", "12 times that",
-		func(l load) float64 { return partitions * l.rate("bridge_throughput_ratio", "") / 2 },
+		func(l load) float64 { return partitions * l.rate("bridge_throughput_ratio") / 2 },
 	},
 	{
 		"one core of Postgres for vidflow's database", "a second / `pipeline_cpu_ms` of Postgres, for vidflow",
@@ -62,7 +62,7 @@ var ends = []struct {
 	},
 	{
 		"one `starter`, on the measured machine", "`POST`s a second of `create_throughput_ratio`",
-		func(l load) float64 { return l.rate("create_throughput_ratio", "") },
+		func(l load) float64 { return l.rate("create_throughput_ratio") },
 	},
 }
 

@@ -64,8 +64,8 @@ func (l load) value(key, of string) float64 {
 }
 
 // rate is what ours came to in the row, not divided by the floor.
-func (l load) rate(key, of string) float64 {
-	row, ok := l.report.measured(key, of)
+func (l load) rate(key string) float64 {
+	row, ok := l.report.measured(key, "")
 	if !ok || len(row.Rounds) == 0 {
 		return math.NaN()
 	}
@@ -133,9 +133,9 @@ var growthRows = []struct {
 	{"videos a second, busiest hour", "a fifth of the day's, assumed", load.peak},
 	{"videos that wait, busiest hour", "for half an hour each, assumed", load.waiting},
 	{"**of the measured machine**, busiest hour", "", nil},
-	{"Temporal on Postgres, and all else: %", "`pipeline_throughput_ratio`", func(l load) float64 { return 100 * l.peak() / l.rate("pipeline_throughput_ratio", "") }},
-	{"one `kafkabridge`: %", "`bridge_throughput_ratio`, two records a video", func(l load) float64 { return 200 * l.peak() / l.rate("bridge_throughput_ratio", "") }},
-	{"one `starter`: %", "`create_throughput_ratio`", func(l load) float64 { return 100 * l.peak() / l.rate("create_throughput_ratio", "") }},
+	{"Temporal on Postgres, and all else: %", "`pipeline_throughput_ratio`", func(l load) float64 { return 100 * l.peak() / l.rate("pipeline_throughput_ratio") }},
+	{"one `kafkabridge`: %", "`bridge_throughput_ratio`, two records a video", func(l load) float64 { return 200 * l.peak() / l.rate("bridge_throughput_ratio") }},
+	{"one `starter`: %", "`create_throughput_ratio`", func(l load) float64 { return 100 * l.peak() / l.rate("create_throughput_ratio") }},
 	{"cores for `worker`", "`pipeline_cpu_ms`", cores("worker")},
 	{"cores for `starter`", "`pipeline_cpu_ms`", cores("starter")},
 	{"cores for `kafkabridge`", "`pipeline_cpu_ms`", cores("kafkabridge")},
