@@ -131,8 +131,9 @@ func TestProbes_of_the_real_processes(t *testing.T) {
 			if err := cmd.Start(); err != nil {
 				t.Fatal(err)
 			}
-			ended := make(chan error, 1)
-			go func() { ended <- cmd.Wait() }()
+			var result error // when it has ended
+			ended := make(chan struct{})
+			go func() { result = cmd.Wait(); close(ended) }()
 			t.Cleanup(func() {
 				if t.Failed() {
 					t.Logf("it said:\n%s", log)
@@ -142,13 +143,13 @@ func TestProbes_of_the_real_processes(t *testing.T) {
 			wait := time.Now().Add(time.Duration(c.StartupProbe.PeriodSeconds*c.StartupProbe.FailureThreshold) * time.Second)
 			for answer(ops, c.StartupProbe.HTTPGet.Path) != http.StatusOK {
 				select {
-				case err := <-ended:
-					t.Fatalf("it has ended: %v", err)
+				case <-ended:
+					t.Fatalf("it has ended: %v", result)
 				case <-time.After(20 * time.Millisecond):
 				}
 				if time.Now().After(wait) {
 					_ = cmd.Process.Kill()
-					_ = <-ended
+					<-ended
 					t.Fatal("the startup probe is not answered")
 				}
 			}
@@ -165,13 +166,13 @@ func TestProbes_of_the_real_processes(t *testing.T) {
 				t.Error(err)
 			}
 			select {
-			case err := <-ended:
-				if err != nil {
-					t.Errorf("SIGTERM: %v", err)
+			case <-ended:
+				if result != nil {
+					t.Errorf("SIGTERM: %v", result)
 				}
 			case <-time.After(time.Duration(*p.spec.TerminationGracePeriodSeconds) * time.Second):
 				_ = cmd.Process.Kill()
-				_ = <-ended
+				<-ended
 				t.Error("it has not ended within its grace")
 			}
 		})
