@@ -2,9 +2,11 @@ package e2e
 
 import (
 	"context"
+	"fmt"
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 
@@ -50,6 +52,11 @@ func TestDev_documents(t *testing.T) {
 		}
 	}
 	t.Run("Kafka", func(t *testing.T) { docs.Run(t, "docs/kafka.md", running) })
+	production := running
+	production.Env = append(slices.Clone(running.Env), "PASSWORD=vidflow", "OWNER_DATABASE_URL="+
+		fmt.Sprintf("postgres://%s:%s@%s:%s/%s?sslmode=disable", dev.env["PGUSER"], dev.env["PGPASSWORD"], dev.env["PGHOST"], dev.env["PGPORT"],
+			dev.env["PGDATABASE"]))
+	t.Run("set-up", func(t *testing.T) { docs.Run(t, "docs/set-up.md", production) })
 	t.Run("status", func(t *testing.T) { docs.Run(t, "docs/status.md", running) })
 	t.Run("events", func(t *testing.T) { docs.Run(t, "docs/events.md", running) })
 	t.Run("operations", func(t *testing.T) { docs.Run(t, "docs/operations.md", running) })
