@@ -654,10 +654,7 @@ func (l *load) video(n int) error {
 			Headers: []kgo.RecordHeader{{Key: audit.PoisonHeader, Value: []byte("yes")}},
 		})
 	case 3: // asked for once more
-		l.mu.Lock()
-		l.retries[string(id)]++
-		l.mu.Unlock()
-		return l.send(n+1, http.MethodPost, path+"/transcription/retry", []byte(`{"force": true}`))
+		return l.retry(n+1, id)
 	case 5: // more results than were asked for
 		for take := range 3 {
 			key, value := simulator.TranscriptMessage(id, simulator.Nested, simulator.Take(take+1), simulator.Length(10*time.Second))
@@ -676,6 +673,32 @@ func (l *load) video(n int) error {
 		l.mu.Unlock()
 	}
 	return nil
+}
+
+// retry asks for another transcription, again when Temporal is too busy to say at once that it was: as the API says, and people do.
+func (l *load) retry(n int, id contract.VideoID) error {
+	return l.call(n, func(ctx context.Context, to api.Client) error {
+		path := "/api/videos/" + string(id) + "/transcription/retry"
+		ticker := time.NewTicker(time.Second)
+		defer ticker.Stop()
+		for {
+			l.mu.Lock()
+			l.retries[string(id)]++ // also if it is not answered: it may have come through
+			l.mu.Unlock()
+			status, answer, err := call(ctx, to, http.MethodPost, path, []byte(`{"force": true}`))
+			switch {
+			case err != nil || status/100 == 2:
+				return err
+			case status != http.StatusServiceUnavailable:
+				return fmt.Errorf("POST %s: %d: %s", path, status, answer)
+			}
+			select {
+			case <-ctx.Done():
+				return fmt.Errorf("POST %s: %d: %s: %w", path, status, answer, ctx.Err())
+			case <-ticker.C:
+			}
+		}
+	})
 }
 
 // awaitAsked waits until the video was asked for. The services answer nothing else, so that a result from elsewhere that came
