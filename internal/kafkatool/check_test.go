@@ -265,6 +265,52 @@ func TestCheck_groups(t *testing.T) {
 	}
 }
 
+// A group that is just being shared out names no protocol: nothing can be said of its members then.
+func TestCheck_group_that_rebalances(t *testing.T) {
+	t.Parallel()
+	cluster := newCluster(t)
+	create(t, cluster, nil, names...)
+	member := func() *kgo.Client {
+		cl, err := kgo.NewClient(kgo.SeedBrokers(cluster.ListenAddrs()...), kgo.ConsumerGroup("codeendelea-transcription-consumer"),
+			kgo.ConsumeTopics("update_transcribe"), kgo.Balancers(kgo.RoundRobinBalancer()), kgo.DisableAutoCommit(),
+			kgo.BlockRebalanceOnPoll(), kgo.RebalanceTimeout(patience))
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(cl.CloseAllowingRebalance)
+		return cl
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	first := member()
+	if err := first.ProduceSync(ctx, &kgo.Record{Topic: "update_transcribe", Value: []byte("x")}).FirstErr(); err != nil {
+		t.Fatal(err)
+	}
+	if err := first.PollFetches(ctx).Err(); err != nil { // and holds the rebalance up from here on
+		t.Fatal(err)
+	}
+	defer first.AllowRebalance() // or the other could not be closed
+	member()
+	admin := kadm.NewClient(first)
+	for {
+		groups, err := admin.DescribeGroups(ctx, "codeendelea-transcription-consumer")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if groups["codeendelea-transcription-consumer"].State == "PreparingRebalance" {
+			break
+		}
+	}
+	cfg := configFor(cluster)
+	cfg.Processes, cfg.RoundTrip = []string{kafkatool.KafkaBridge}, ""
+	for _, f := range check(t, cfg).Findings {
+		if f.What == "group" && f.Name == "codeendelea-transcription-consumer" &&
+			(f.Status != kafkatool.Unknown || !strings.Contains(f.Detail, "shared out anew")) {
+			t.Errorf("got %+v, want that its members cannot be told", f)
+		}
+	}
+}
+
 func TestCheck_says_what_could_not_be_written(t *testing.T) {
 	t.Parallel()
 	cluster := newCluster(t)
