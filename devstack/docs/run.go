@@ -293,7 +293,7 @@ func (s *session) await(ctx context.Context, name string, b Block) error {
 		if want.Match(append(out, '\n')) {
 			return nil
 		}
-		if code, err := os.ReadFile(name + ".ended"); err == nil {
+		if code, err := os.ReadFile(name + ".ended"); err == nil && len(code) > 0 {
 			return fmt.Errorf("%s:%d: ended with %s before it said what the page shows:\n%s", s.page.File, b.Line,
 				strings.TrimSpace(string(code)), out)
 		}
