@@ -33,9 +33,9 @@ func golden(t *testing.T, path string, got []byte) {
 	}
 	want, err := os.ReadFile(path)
 	if err != nil {
-		t.Fatalf("%v (make it with go test ./starter -update)", err)
+		t.Fatalf("%v (make it with make test-one PKG='./starter -update')", err)
 	}
 	if diff := cmp.Diff(string(want), string(got)); diff != "" {
-		t.Errorf("%s differs (-want +got); if that is meant, run go test ./starter -update\n%s", path, diff)
+		t.Errorf("%s differs (-want +got); if that is meant, run make test-one PKG='./starter -update'\n%s", path, diff)
 	}
 }
