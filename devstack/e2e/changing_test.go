@@ -30,6 +30,7 @@ func TestThirdTopic(t *testing.T) {
 		t.Skip("permissions for a third topic are not in the example")
 	}
 	p := newPipeline(t, envfile.Var{Name: "THUMBNAIL_WAIT", Value: "1h"})
+	before := p.binary
 	p.binary = p.buildThirdTopic()
 	thumbnails := p.topics.transcribed + "-thumbnails"
 	p.env = p.env.With(envfile.Var{Name: "KAFKA_THUMBNAIL_TOPIC", Value: thumbnails}, envfile.Var{Name: "KAFKA_THUMBNAIL_GROUP", Value: thumbnails})
@@ -52,6 +53,9 @@ func TestThirdTopic(t *testing.T) {
 	}
 	p.awaitRun(id, enums.WORKFLOW_EXECUTION_STATUS_RUNNING)
 	p.tool("replay")
+	if said, _, code := p.runBinary(before, "replay"); code != 3 || !strings.Contains(said, "this code ends the run, the history does not") {
+		t.Errorf("the version before, which waits for no thumbnail, would end the run; its replay says %q, exit code %d", said, code)
+	}
 
 	const picture = "https://cdn.example.org/thumbnail.png"
 	p.produce(thumbnails, []byte(id), []byte(picture))

@@ -85,7 +85,7 @@ func Count(ctx context.Context, temporal Temporal, s Selection) (int, error) {
 // Check replays the selected runs against video, so many at a time, and hands each result to report, one after the other
 // and in no order. It keeps that many histories in memory and no more. It ends with an error when Temporal does not answer
 // or refuses, however many results it has reported by then.
-func Check(ctx context.Context, temporal Temporal, video any, s Selection, parallel int, report func(Result)) error {
+func Check(ctx context.Context, temporal Temporal, video Video, s Selection, parallel int, report func(Result)) error {
 	group, ctx := errgroup.WithContext(ctx)
 	runs := make(chan *workflow.WorkflowExecutionInfo) // no capacity: what is listed is in a page already
 	group.Go(func() error {
@@ -156,7 +156,7 @@ func list(ctx context.Context, temporal Temporal, s Selection, next func(*workfl
 	return nil
 }
 
-func check(ctx context.Context, temporal Temporal, video any, run *workflow.WorkflowExecutionInfo) (Result, error) {
+func check(ctx context.Context, temporal Temporal, video Video, run *workflow.WorkflowExecutionInfo) (Result, error) {
 	r := Result{WorkflowID: run.GetExecution().GetWorkflowId(), RunID: run.GetExecution().GetRunId(), Status: run.GetStatus()}
 	history, err := fetch(ctx, temporal, run.GetExecution())
 	var gone *serviceerror.NotFound

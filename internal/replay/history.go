@@ -35,15 +35,20 @@ func (e *IncompatibleError) Error() string {
 
 func (e *IncompatibleError) Unwrap() error { return e.Err }
 
-// History replays a history against video, which is workflows.Video or a function that stands in for it. The error is an
-// *IncompatibleError when the two contradict each other, or else ErrNothingYet. The SDK writes into the history as it reads
-// it: no two replays may share one at the same time.
-func History(video any, history *historypb.History) error {
+// Video is workflows.Video, or a function that stands in for it.
+type Video func(workflow.Context, workflows.VideoInput) (workflows.VideoResult, error)
+
+// History replays a history against video. The error is an *IncompatibleError when the two contradict each other, or else
+// ErrNothingYet. The SDK writes into the history as it reads it: no two replays may share one at the same time.
+func History(video Video, history *historypb.History) error {
 	tasks, ends := completedTasks(history)
 	if len(tasks) == 0 {
 		return ErrNothingYet
 	}
 	err := replay(video, history)
+	if err == nil { // what came after the last task may be a reason to end, what came before it is none
+		err = replay(video, upTo(history, ends[len(ends)-1]))
+	}
 	if err == nil {
 		return nil
 	}
@@ -61,15 +66,29 @@ func History(video any, history *historypb.History) error {
 	return &IncompatibleError{EventID: history.GetEvents()[tasks[first]].GetEventId(), Problem: inWords(err.Error()), Err: err}
 }
 
-func replay(video any, history *historypb.History) error {
-	started := history.GetEvents()[0].GetWorkflowExecutionStartedEventAttributes()
+// errEnds is what the SDK does not say: a worker that reads a history does not look at what comes after the end of its own code.
+var errEnds = errors.New("this code ends the run, the history does not")
+
+func replay(video Video, history *historypb.History) error {
+	events := history.GetEvents()
+	started := events[0].GetWorkflowExecutionStartedEventAttributes()
+	ended := false
 	// A new one for each: it keeps the result of every run that it has seen.
 	replayer := sdk.NewWorkflowReplayer()
-	replayer.RegisterWorkflowWithOptions(video, workflow.RegisterOptions{Name: workflows.VideoWorkflow})
-	return replayer.ReplayWorkflowHistoryWithOptions(log.NewStructuredLogger(slog.New(slog.DiscardHandler)), history,
+	replayer.RegisterWorkflowWithOptions(func(ctx workflow.Context, in workflows.VideoInput) (workflows.VideoResult, error) {
+		r, err := video(ctx, in)
+		ended = true
+		return r, err
+	}, workflow.RegisterOptions{Name: workflows.VideoWorkflow})
+	err := replayer.ReplayWorkflowHistoryWithOptions(log.NewStructuredLogger(slog.New(slog.DiscardHandler)), history,
 		sdk.ReplayWorkflowHistoryOptions{OriginalExecution: workflow.Execution{ // the workflow looks at its own id
 			ID: started.GetWorkflowId(), RunID: started.GetOriginalExecutionRunId(),
 		}})
+	if last := events[len(events)-1].GetEventType(); err == nil && ended && !ends(last) &&
+		(ofTask(last) || last == enums.EVENT_TYPE_WORKFLOW_TASK_COMPLETED) {
+		return errEnds
+	}
+	return err
 }
 
 // completedTasks are the places of the workflow tasks that a worker completed, and where what each led to ends.
@@ -99,8 +118,17 @@ func ofTask(t enums.EventType) bool {
 	case enums.EVENT_TYPE_MARKER_RECORDED, enums.EVENT_TYPE_TIMER_STARTED, enums.EVENT_TYPE_TIMER_CANCELED,
 		enums.EVENT_TYPE_ACTIVITY_TASK_SCHEDULED, enums.EVENT_TYPE_ACTIVITY_TASK_CANCEL_REQUESTED,
 		enums.EVENT_TYPE_UPSERT_WORKFLOW_SEARCH_ATTRIBUTES, enums.EVENT_TYPE_WORKFLOW_PROPERTIES_MODIFIED,
-		enums.EVENT_TYPE_WORKFLOW_EXECUTION_UPDATE_ACCEPTED, enums.EVENT_TYPE_WORKFLOW_EXECUTION_UPDATE_COMPLETED,
-		enums.EVENT_TYPE_WORKFLOW_EXECUTION_COMPLETED, enums.EVENT_TYPE_WORKFLOW_EXECUTION_FAILED,
+		enums.EVENT_TYPE_WORKFLOW_EXECUTION_UPDATE_ACCEPTED, enums.EVENT_TYPE_WORKFLOW_EXECUTION_UPDATE_COMPLETED:
+		return true
+	default:
+		return ends(t)
+	}
+}
+
+// ends reports whether such an event is that with which a worker ends a run.
+func ends(t enums.EventType) bool {
+	switch t {
+	case enums.EVENT_TYPE_WORKFLOW_EXECUTION_COMPLETED, enums.EVENT_TYPE_WORKFLOW_EXECUTION_FAILED,
 		enums.EVENT_TYPE_WORKFLOW_EXECUTION_CANCELED, enums.EVENT_TYPE_WORKFLOW_EXECUTION_CONTINUED_AS_NEW:
 		return true
 	default:

@@ -18,10 +18,8 @@ import (
 	"github.com/codeendelea/vidflow/workflows"
 )
 
-type video func(workflow.Context, workflows.VideoInput) (workflows.VideoResult, error)
-
 // before is the workflow with something in front of it.
-func before(first func(workflow.Context)) video {
+func before(first func(workflow.Context)) replay.Video {
 	return func(ctx workflow.Context, in workflows.VideoInput) (workflows.VideoResult, error) {
 		first(ctx)
 		return workflows.Video(ctx, in)
@@ -40,7 +38,7 @@ func TestHistory_says_what_differs(t *testing.T) {
 		t.Fatalf("unchanged: %v", err)
 	}
 	for name, row := range map[string]struct {
-		video video
+		video replay.Video
 		want  string
 	}{
 		"another first step": {
@@ -121,6 +119,50 @@ func TestHistory_of_any_length(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestHistory_of_a_run_that_would_end replays runs that wait, as they are after each of their tasks, against code that has
+// nothing more to do. A worker with it would end them.
+func TestHistory_of_a_run_that_would_end(t *testing.T) {
+	t.Parallel()
+	for _, name := range []string{"finished", "asked-again", "storage-down"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			whole := history(t, name)
+			tasks := 0
+			for n := range whole.GetEvents() {
+				if n == 0 || !atRest(whole.GetEvents()[n-1], whole.GetEvents()[n]) {
+					continue
+				}
+				part := &historypb.History{Events: whole.GetEvents()[:n]}
+				if errors.Is(replay.History(workflows.Video, part), replay.ErrNothingYet) {
+					continue
+				}
+				tasks++
+				err := replay.History(impatient, part)
+				if err == nil || !strings.HasSuffix(err.Error(), "this code ends the run, the history does not") {
+					t.Errorf("after %d events: got %v", n, err)
+				}
+			}
+			if tasks < 3 {
+				t.Errorf("only %d places", tasks)
+			}
+		})
+	}
+}
+
+// impatient begins as Video does, and ends as soon as both tracks wait.
+func impatient(ctx workflow.Context, in workflows.VideoInput) (r workflows.VideoResult, err error) {
+	workflow.Go(ctx, func(ctx workflow.Context) { r, err = workflows.Video(ctx, in) })
+	var first string
+	waited := workflow.Await(ctx, func() bool { // what is shown changes in the round of coroutines in which the tracks begin
+		now := workflow.GetCurrentDetails(ctx)
+		if first == "" {
+			first = now
+		}
+		return now != first
+	})
+	return r, errors.Join(err, waited)
 }
 
 // atRest reports whether the server shows a history that ends between the two events.
