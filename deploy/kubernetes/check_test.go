@@ -300,7 +300,7 @@ func (c *checker) checkPod(p pod, env map[string]string) (problems []string) {
 		problems = append(problems, p.String()+": "+fmt.Sprintf(format, args...))
 	}
 	container := p.container()
-	if !slices.Equal(container.Args, []string{p.name}) || len(container.Command) > 0 {
+	if len(container.Args) == 0 || container.Args[0] != p.name || len(container.Command) > 0 {
 		wrong("runs %v %v", container.Command, container.Args)
 		return problems
 	}
@@ -520,6 +520,10 @@ func checkOrder(o *objects) (problems []string) {
 	for _, j := range o.jobs {
 		if j.Name == "replay" && !failsAtOnce(j, 3) {
 			problems = append(problems, "Job replay tries again what cannot be")
+		}
+		args := j.Spec.Template.Spec.Containers[0].Args
+		if narrow := strings.Contains(strings.Join(args, " "), "TemporalWorkflowVersioningBehavior IS NULL"); j.Name == "replay" && narrow != (len(o.workers) > 0) {
+			problems = append(problems, fmt.Sprintf("Job replay looks at the wrong runs for %d workers in versions: %q", len(o.workers), args))
 		}
 	}
 	return problems

@@ -169,6 +169,11 @@ var broken = []struct{ variant, path, old, text, want string }{
 		want: "has a step of 10 % for 10s",
 	},
 	{
+		variant: "managed with versions", path: "components/worker-deployment/kustomization.yaml", old: "IS NULL", text: "IS NOT NULL",
+		want: "Job replay looks at the wrong runs",
+	},
+	{path: "base/jobs.yaml", old: "args: [replay]", text: "args: [replay, --query, TemporalWorkflowVersioningBehavior IS NULL]", want: "Job replay looks at the wrong runs"},
+	{
 		variant: "managed with versions", path: "components/worker-deployment/versions/names.yaml", old: "envFrom/configMapRef", text: "env/configMapRef",
 		want: "WorkerDeployment worker: there is no ConfigMap",
 	},
