@@ -3,6 +3,7 @@ package e2e
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 	"syscall"
 	"testing"
@@ -165,7 +166,7 @@ func (p *pipeline) awaitShared(members int) {
 	})
 }
 
-// stream produces a result every few milliseconds, each for a video of its own.
+// stream makes something of a new video all the time, until it is stopped.
 type stream struct {
 	p    *pipeline
 	end  context.CancelFunc
@@ -176,13 +177,21 @@ type stream struct {
 	err    error
 }
 
+// stream produces a result every few milliseconds, each for a video of its own.
 func (p *pipeline) stream() *stream {
+	return p.streamOf(40*time.Millisecond, func(ctx context.Context) (contract.VideoID, error) {
+		id := contract.VideoID(uuid.NewString())
+		return id, p.kafka.ProduceSync(ctx, &kgo.Record{Topic: p.topics.transcribed, Key: []byte(id), Value: tiny(id, 0)}).FirstErr()
+	})
+}
+
+func (p *pipeline) streamOf(pause time.Duration, one func(context.Context) (contract.VideoID, error)) *stream {
 	ctx, cancel := context.WithCancel(p.t.Context())
 	s := &stream{p: p, end: cancel, done: make(chan struct{})}
 	p.t.Cleanup(func() { s.stop() })
 	go func() {
 		defer close(s.done)
-		ticker := time.NewTicker(40 * time.Millisecond)
+		ticker := time.NewTicker(pause)
 		defer ticker.Stop()
 		for {
 			select {
@@ -190,10 +199,11 @@ func (p *pipeline) stream() *stream {
 				return
 			case <-ticker.C:
 			}
-			id := contract.VideoID(uuid.NewString())
-			err := p.kafka.ProduceSync(p.t.Context(), &kgo.Record{Topic: p.topics.transcribed, Key: []byte(id), Value: tiny(id, 0)}).FirstErr()
+			id, err := one(p.t.Context()) // to its end, also when it is stopped
 			s.mu.Lock()
-			if s.videos = append(s.videos, id); err != nil {
+			if err == nil {
+				s.videos = append(s.videos, id)
+			} else {
 				s.err = err
 			}
 			s.mu.Unlock()
@@ -202,29 +212,33 @@ func (p *pipeline) stream() *stream {
 	return s
 }
 
-// awaitMore waits until that many more results have been produced.
-func (s *stream) awaitMore(n int) {
+// awaitMore waits until there are that many more videos, and returns them.
+func (s *stream) awaitMore(n int) (more []contract.VideoID) {
 	s.p.t.Helper()
 	s.mu.Lock()
-	want := len(s.videos) + n
+	from := len(s.videos)
 	s.mu.Unlock()
-	s.p.await("more results are produced", func(context.Context) error {
+	s.p.await("more videos are in the stream", func(context.Context) error {
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		if len(s.videos) < want {
-			return fmt.Errorf("%d of %d", len(s.videos), want)
+		if s.err != nil {
+			s.p.t.Fatal(s.err)
+		}
+		if more = slices.Clone(s.videos[from:]); len(more) < n {
+			return fmt.Errorf("%d of %d", len(more), n)
 		}
 		return nil
 	})
+	return more
 }
 
-// stop ends it and returns the videos that have a result.
+// stop ends it and returns its videos.
 func (s *stream) stop() []contract.VideoID {
 	s.p.t.Helper()
 	s.end()
 	<-s.done
 	if s.err != nil {
-		s.p.t.Errorf("produce: %v", s.err)
+		s.p.t.Error(s.err)
 	}
 	return s.videos
 }

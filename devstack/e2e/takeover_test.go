@@ -563,37 +563,15 @@ func compressedURL(id contract.VideoID) string {
 // results is a stream of videos of the old server, each with both of its results.
 func (p *pipeline) results() *stream {
 	p.t.Helper()
-	ctx, cancel := context.WithCancel(p.t.Context())
-	s := &stream{p: p, end: cancel, done: make(chan struct{})}
-	p.t.Cleanup(func() { s.stop() })
-	one := func(id contract.VideoID) error {
-		_, err := p.db.Admin.Exec(p.t.Context(), `insert into public.videos (id, course_id, title, description, camera_video_url)
+	return p.streamOf(50*time.Millisecond, func(ctx context.Context) (contract.VideoID, error) {
+		id := contract.VideoID(uuid.NewString())
+		_, err := p.db.Admin.Exec(ctx, `insert into public.videos (id, course_id, title, description, camera_video_url)
 			values ($1, $2, 'Of the old server', 'A video of the old server.', 'https://example.test/raw.mp4')`, string(id), seed.Courses[0].ID)
 		if err != nil {
-			return err
+			return "", err
 		}
-		return p.kafka.ProduceSync(p.t.Context(),
+		return id, p.kafka.ProduceSync(ctx,
 			&kgo.Record{Topic: p.topics.transcribed, Key: []byte(id), Value: tiny(id, 0)},
 			&kgo.Record{Topic: p.topics.compressed, Key: []byte(id), Value: []byte(compressedURL(id))}).FirstErr()
-	}
-	go func() {
-		defer close(s.done)
-		ticker := time.NewTicker(50 * time.Millisecond)
-		defer ticker.Stop()
-		for {
-			select {
-			case <-ctx.Done():
-				return
-			case <-ticker.C:
-			}
-			id := contract.VideoID(uuid.NewString())
-			err := one(id)
-			s.mu.Lock()
-			if s.videos = append(s.videos, id); err != nil {
-				s.err = err
-			}
-			s.mu.Unlock()
-		}
-	}()
-	return s
+	})
 }

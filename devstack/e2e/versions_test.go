@@ -7,7 +7,6 @@ import (
 	"os"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -113,77 +112,26 @@ func (v *versions) count(ctx context.Context, query string) (int64, error) {
 	return got.GetCount(), err
 }
 
-// creating creates videos all the time.
-type creating struct {
-	v    *versions
-	end  context.CancelFunc
-	done chan struct{}
-
-	mu  sync.Mutex
-	ids []contract.VideoID
-	err error
-}
-
 const loadLength = 10 * time.Second
 
-func (v *versions) createAll() *creating {
-	ctx, cancel := context.WithCancel(v.t.Context())
-	l := &creating{v: v, end: cancel, done: make(chan struct{})}
-	v.t.Cleanup(func() { l.stop() })
-	go func() {
-		defer close(l.done)
-		ticker := time.NewTicker(150 * time.Millisecond)
-		defer ticker.Stop()
-		for {
-			select {
-			case <-ctx.Done():
-				return
-			case <-ticker.C:
-			}
-			made, err := v.places.API.Create(v.t.Context(), seed.Courses[0].ID, newVideo(loadLength))
-			l.mu.Lock()
-			if err != nil {
-				l.err = err
-			} else {
-				l.ids = append(l.ids, made.ID)
-			}
-			l.mu.Unlock()
-		}
-	}()
-	return l
+// createAll creates videos all the time.
+func (v *versions) createAll() *stream {
+	return v.streamOf(150*time.Millisecond, func(ctx context.Context) (contract.VideoID, error) {
+		made, err := v.places.API.Create(ctx, seed.Courses[0].ID, newVideo(loadLength))
+		return made.ID, err
+	})
 }
 
 // more waits until so many more videos are created and asked for, and returns them.
-func (l *creating) more(n int) []contract.VideoID {
-	l.v.t.Helper()
-	l.mu.Lock()
-	from := len(l.ids)
-	l.mu.Unlock()
-	var made []contract.VideoID
-	l.v.await("more videos are created", func(context.Context) error {
-		l.mu.Lock()
-		defer l.mu.Unlock()
-		if l.err != nil {
-			l.v.t.Fatalf("create a video: %v", l.err)
-		}
-		if made = slices.Clone(l.ids[from:]); len(made) < n {
-			return fmt.Errorf("%d of %d", len(made), n)
-		}
-		return nil
-	})
+func (v *versions) more(load *stream, n int) []contract.VideoID {
+	v.t.Helper()
+	made := load.awaitMore(n)
 	for _, id := range made {
-		if _, err := l.v.places.API.Await(l.v.t.Context(), id, asked); err != nil {
-			l.v.t.Fatal(err)
+		if _, err := v.places.API.Await(v.t.Context(), id, asked); err != nil {
+			v.t.Fatal(err)
 		}
 	}
 	return made
-}
-
-// stop ends it and returns all videos.
-func (l *creating) stop() []contract.VideoID {
-	l.end()
-	<-l.done
-	return l.ids
 }
 
 // ran is what the history of a run says of the versions that worked on it: of each finished task, in order, without repeats.
@@ -267,22 +215,22 @@ func TestVersions(t *testing.T) {
 	b.CompressionDelay = b.TranscriptionDelay
 	v.simulate(b)
 	load := v.createAll()
-	load.more(5)
+	v.more(load, 5)
 
 	step("versioning is switched on, with the program that runs")
 	v.launchVersion(buildOne, v.binary)
-	load.more(3)
+	v.more(load, 3)
 	v.setCurrent(buildOne)
-	load.more(1)
+	v.more(load, 1)
 	v.stop(worker)
 	stopped := time.Now()
-	if got := v.began(load.more(5)); got[buildOne] < 5 || len(got) > 1 {
+	if got := v.began(v.more(load, 5)); got[buildOne] < 5 || len(got) > 1 {
 		t.Errorf("it is current, and new runs began on %v", got)
 	}
 
 	step("another version, which gets nothing yet")
 	v.launchVersion(buildTwo, changed)
-	if got := v.began(load.more(10)); got[buildTwo] > 0 {
+	if got := v.began(v.more(load, 10)); got[buildTwo] > 0 {
 		t.Errorf("before it is current or ramped, it gets runs: %v", got)
 	}
 	// Runs that began unversioned go to whichever version their next task finds, also to one that is ramped.
@@ -297,7 +245,7 @@ func TestVersions(t *testing.T) {
 	step("ramped")
 	v.ramp(buildTwo, 30)
 	v.await("both versions get new runs", func(context.Context) error {
-		if got := v.began(load.more(10)); got[buildOne] < 2 || got[buildTwo] < 2 {
+		if got := v.began(v.more(load, 10)); got[buildOne] < 2 || got[buildTwo] < 2 {
 			return fmt.Errorf("they get %v", got)
 		}
 		return nil
@@ -305,7 +253,7 @@ func TestVersions(t *testing.T) {
 	step("rolled back")
 	v.ramp(buildTwo, 0)
 	v.await("the old version gets all new runs", func(context.Context) error {
-		if got := v.began(load.more(10)); got[buildTwo] > 0 {
+		if got := v.began(v.more(load, 10)); got[buildTwo] > 0 {
 			return fmt.Errorf("they get %v", got)
 		}
 		return nil
@@ -313,7 +261,7 @@ func TestVersions(t *testing.T) {
 	v.awaitDrained(buildTwo)
 	step("ramped again")
 	v.ramp(buildTwo, 50)
-	load.more(10)
+	v.more(load, 10)
 	v.setCurrent(buildTwo)
 	step("set current")
 	v.awaitDrained(buildOne)
@@ -322,7 +270,7 @@ func TestVersions(t *testing.T) {
 	}
 	v.stopVersion(buildOne)
 	step("old one stopped")
-	if got := v.began(load.more(10)); got[buildTwo] < 10 || len(got) > 1 {
+	if got := v.began(v.more(load, 10)); got[buildTwo] < 10 || len(got) > 1 {
 		t.Errorf("the new version is current, and new runs began on %v", got)
 	}
 
@@ -330,7 +278,7 @@ func TestVersions(t *testing.T) {
 	v.launchWorker(worker, changed, nil)
 	v.awaitStatus(worker, "ready")
 	v.setCurrent("")
-	load.more(5)
+	v.more(load, 5)
 	v.awaitDrained(buildTwo)
 	v.stopVersion(buildTwo)
 	ids := load.stop()
