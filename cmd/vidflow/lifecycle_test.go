@@ -126,7 +126,7 @@ func (r *running) metrics() string {
 func TestProcesses_wait_for_what_is_away(t *testing.T) {
 	t.Parallel()
 	for command, needs := range map[string]struct{ required, optional []string }{
-		"worker":      {required: []string{"Temporal", "Postgres", "Storage", "Kafka producer", "Kafka reader"}},
+		"worker":      {required: []string{"Temporal", "Postgres", "Storage", "Kafka producer", "Kafka reader"}, optional: []string{"Worker version"}},
 		"starter":     {required: []string{"Postgres"}, optional: []string{"Temporal", "Kafka producer", "Storage", "Kafka dead-letter watcher"}},
 		"kafkabridge": {required: []string{"Kafka dead letters", "Kafka consumer update_transcribe", "Kafka consumer finish_compress", "Temporal"}},
 	} {

@@ -63,6 +63,9 @@ func invoke(t *testing.T, env map[string]string, args ...string) outcome {
 	defer cancel()
 	var stdout, stderr bytes.Buffer
 	code := run(ctx, args, env, strings.NewReader(""), &stdout, &stderr)
+	if ctx.Err() != nil {
+		t.Errorf("%v did not end by itself:\n%s", args, stderr.String())
+	}
 	return outcome{code, stdout.String(), stderr.String()}
 }
 

@@ -90,11 +90,12 @@ func runPart(ctx context.Context, log *slog.Logger, part Part, status *statuses)
 		}
 	}
 	watched := make(chan struct{})
+	watching, stopWatching := context.WithCancel(ctx)
 	go func() {
 		defer close(watched)
-		watch(ctx, log, others)
+		watch(watching, log, others)
 	}()
-	defer func() { <-watched }()
+	defer func() { stopWatching(); <-watched }()
 
 	if err := WaitFor(ctx, log, required...); err != nil {
 		if ctx.Err() != nil && !CanNeverWork(err) {

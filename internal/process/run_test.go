@@ -54,6 +54,22 @@ func TestRun_ends_cleanly(t *testing.T) {
 	}
 }
 
+func TestRun_ends_when_a_part_cannot_work_and_something_optional_is_away(t *testing.T) {
+	t.Parallel()
+	refused := errors.New("refused")
+	_, _, ended := runParts(t, Part{
+		Name: "worker",
+		Run:  func(context.Context) error { t.Error("it was run"); return nil },
+		Checks: []Check{
+			{Name: "Kafka", Required: true, Probe: func(context.Context) error { return Never(refused) }},
+			{Name: "Worker version", Probe: func(context.Context) error { return errors.New("away") }},
+		},
+	})
+	if err := within(t, ended); !errors.Is(err, refused) {
+		t.Errorf("got %v, want %v", err, refused)
+	}
+}
+
 func TestRun_ends_cleanly_while_a_part_waits(t *testing.T) {
 	t.Parallel()
 	tried := make(chan struct{}, 100)
