@@ -97,7 +97,7 @@ test: build-devstack build-race ## Run every test, on servers of its own, with t
 	@$(DEVSTACK) exec --binary=$(VIDFLOW_RACE) -- bash -euo pipefail -c '\
 		go test -race -timeout=15m $(ARGS) ./...; \
 		cd devstack; \
-		go test -race -timeout=15m $(ARGS) $$(go list ./... | grep -vE "$(LINK_SERVER)|$(USE_MORE)")'
+		go test -race -timeout=20m $(ARGS) $$(go list ./... | grep -vE "$(LINK_SERVER)|$(USE_MORE)")'
 	@$(MAKE) --no-print-directory test-kubernetes
 
 .PHONY: test-one
