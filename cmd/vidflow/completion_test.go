@@ -97,6 +97,9 @@ func inShell(t *testing.T, shell string) func(words ...string) []string {
 	t.Helper()
 	program, err := exec.LookPath(shell)
 	if err != nil {
+		if os.Getenv("VIDFLOW_TEST_PROGRAMS") != "" {
+			t.Fatalf("there is no %s, and all programs are said to be here", shell)
+		}
 		t.Skipf("there is no %s", shell)
 	}
 	self, err := os.Executable()

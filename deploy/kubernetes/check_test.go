@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"net"
-	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -15,16 +14,13 @@ import (
 	"testing"
 	"time"
 
-	keda "github.com/kedacore/keda/v2/apis/keda/v1alpha1"
 	batch "k8s.io/api/batch/v1"
 	core "k8s.io/api/core/v1"
-	networking "k8s.io/api/networking/v1"
 	meta "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/util/intstr"
 	"k8s.io/pod-security-admission/api"
 	"k8s.io/pod-security-admission/policy"
-	gateway "sigs.k8s.io/gateway-api/apis/v1"
 )
 
 // checker compares objects with the binary and with what else the repository says.
@@ -406,83 +402,6 @@ func selects(selector *meta.LabelSelector, of map[string]string) bool {
 	return err == nil && s.Matches(labels.Set(of))
 }
 
-// checkNetwork looks whether a pod reaches what its environment names, and is reached at its ports.
-func checkNetwork(o *objects, p pod, env map[string]string) (problems []string) {
-	out, in := map[int32]bool{}, map[string]bool{}
-	denied := false
-	for _, policy := range o.policies {
-		if !selects(&policy.Spec.PodSelector, p.labels) {
-			continue
-		}
-		both := slices.Equal(policy.Spec.PolicyTypes, []networking.PolicyType{networking.PolicyTypeIngress, networking.PolicyTypeEgress})
-		if both && len(policy.Spec.PodSelector.MatchLabels) == 0 && len(policy.Spec.Ingress)+len(policy.Spec.Egress) == 0 {
-			denied = true
-		}
-		for _, rule := range policy.Spec.Egress {
-			if len(rule.To) == 0 || len(rule.Ports) == 0 {
-				problems = append(problems, policy.Name+" lets out more than it names")
-			}
-			for _, port := range rule.Ports {
-				out[port.Port.IntVal] = true
-			}
-		}
-		for _, rule := range policy.Spec.Ingress {
-			if len(rule.From) == 0 || len(rule.Ports) == 0 {
-				problems = append(problems, policy.Name+" lets in more than it names")
-			}
-			for _, port := range rule.Ports {
-				in[port.Port.String()] = true
-			}
-		}
-	}
-	if !denied {
-		problems = append(problems, "no policy denies what none allows")
-	}
-	for _, port := range p.container().Ports {
-		if !in[port.Name] {
-			problems = append(problems, fmt.Sprintf("%s: nobody may reach its port %s", p, port.Name))
-		}
-	}
-	want := map[string]int32{}
-	for name, value := range env {
-		switch name {
-		case "KAFKA_BROKERS":
-			for broker := range strings.SplitSeq(value, ",") {
-				want[name] = portOf(broker)
-			}
-		case "TEMPORAL_ADDRESS":
-			want[name] = portOf(value)
-		case "DATABASE_URL", "DATABASE_LISTEN_URL", "SUPABASE_URL", "JWKS_URL":
-			u, err := url.Parse(value)
-			if err != nil {
-				problems = append(problems, err.Error())
-				continue
-			}
-			if want[name] = portOf(u.Host); want[name] == 0 {
-				want[name] = map[string]int32{"http": 80, "https": 443}[u.Scheme]
-			}
-		}
-	}
-	want["names"] = 53
-	for name, port := range want {
-		if !out[port] {
-			problems = append(problems, fmt.Sprintf("%s: may not reach port %d of %s", p, port, name))
-		}
-	}
-	for _, port := range want {
-		delete(out, port)
-	}
-	for _, pooler := range []int32{5432, 6432, 6543, 8443} { // beside the port that is made up here
-		if _, has := env["DATABASE_URL"]; has || pooler == 8443 && env["SUPABASE_URL"] != "" {
-			delete(out, pooler)
-		}
-	}
-	for port := range out {
-		problems = append(problems, fmt.Sprintf("%s: may reach port %d, and has no use for it", p, port))
-	}
-	return problems
-}
-
 // checkOrder holds the waves of Argo CD against the order: settings, gate, migration, processes.
 func checkOrder(o *objects) (problems []string) {
 	wave := func(m meta.ObjectMeta) int {
@@ -583,231 +502,6 @@ func checkSelectors(o *objects, all []pod) (problems []string) {
 					wrong("Service %s leads to port %s, which %s does not have", s.Name, &port.TargetPort, p)
 				}
 			}
-		}
-	}
-	return problems
-}
-
-// checkScaling looks at who is scaled, and by what.
-func (c *checker) checkScaling(o *objects, env map[string]map[string]string) (problems []string) {
-	wrong := func(format string, args ...any) { problems = append(problems, fmt.Sprintf(format, args...)) }
-	scaled := slices.Clone(o.scaled)
-	for _, template := range o.templates {
-		var s keda.ScaledObject
-		problems = append(problems, decode("WorkerResourceTemplate "+template.Name, template.Spec.Template.Raw, &s)...)
-		s.Name = "of " + template.Name
-		if !slices.ContainsFunc(o.workers, func(w *WorkerDeployment) bool { return w.Name == template.Spec.WorkerDeploymentRef.Name }) {
-			wrong("WorkerResourceTemplate %s is about no WorkerDeployment", template.Name)
-		}
-		if s.Spec.ScaleTargetRef == nil || s.Spec.ScaleTargetRef.Name != "" {
-			wrong("WorkerResourceTemplate %s names the target that the controller names", template.Name)
-		}
-		for _, trigger := range s.Spec.Triggers {
-			for _, key := range []string{"namespace", "workerDeploymentName", "workerDeploymentBuildId"} {
-				if value, ok := trigger.Metadata[key]; !ok || value != "" {
-					wrong("WorkerResourceTemplate %s says %s, which the controller fills in", template.Name, key)
-				}
-			}
-			trigger.Metadata["namespace"] = env["worker"]["TEMPORAL_NAMESPACE"]
-		}
-		s.Spec.ScaleTargetRef = nil
-		scaled = append(scaled, &s)
-	}
-	targets := map[string]bool{}
-	target := func(by, kind, name string) {
-		targets[name] = true
-		for _, d := range o.deployments {
-			if d.Name == name && (kind == "" || kind == "Deployment") {
-				if d.Spec.Replicas != nil {
-					wrong("Deployment %s has a number of instances, which %s sets too", name, by)
-				}
-				return
-			}
-		}
-		wrong("%s scales %s %s, which there is not", by, kind, name)
-	}
-	for _, s := range scaled {
-		if s.Spec.ScaleTargetRef != nil {
-			target("ScaledObject "+s.Name, s.Spec.ScaleTargetRef.Kind, s.Spec.ScaleTargetRef.Name)
-		}
-		if s.Spec.MinReplicaCount == nil || *s.Spec.MinReplicaCount < 1 || s.Spec.MaxReplicaCount == nil || *s.Spec.MaxReplicaCount < *s.Spec.MinReplicaCount {
-			wrong("ScaledObject %s has no bounds", s.Name)
-		}
-		followed := map[string]string{}
-		for _, trigger := range s.Spec.Triggers {
-			for key := range trigger.Metadata {
-				if !slices.Contains(c.triggers[trigger.Type+" triggerMetadata"], key) {
-					wrong("ScaledObject %s: KEDA's scaler %s does not read %s", s.Name, trigger.Type, key)
-				}
-			}
-			m := trigger.Metadata
-			same := func(what, got, want string) {
-				if got != want {
-					wrong("ScaledObject %s has %s %q, the process %q", s.Name, what, got, want)
-				}
-			}
-			switch trigger.Type {
-			case "kafka":
-				bridge := env["kafkabridge"]
-				same("brokers", m["bootstrapServers"], bridge["KAFKA_BROKERS"])
-				same("login", strings.ReplaceAll(m["sasl"], "_", ""), strings.ReplaceAll(c.value("kafkabridge", bridge, "KAFKA_SASL_MECHANISM"), "-", ""))
-				same("TLS", map[string]string{"enable": "true"}[m["tls"]], c.value("kafkabridge", bridge, "KAFKA_SSL"))
-				same("start", m["offsetResetPolicy"], c.value("kafkabridge", bridge, "KAFKA_START_OFFSET"))
-				followed[m["topic"]] = m["consumerGroup"]
-				if m["version"] != "3.1.0" {
-					wrong("ScaledObject %s speaks to Kafka in the version %q", s.Name, m["version"])
-				}
-				if m["allowIdleConsumers"] != "false" {
-					wrong("ScaledObject %s starts instances that have no partition", s.Name)
-				}
-			case "temporal":
-				same("address", m["endpoint"], env["worker"]["TEMPORAL_ADDRESS"])
-				same("namespace", m["namespace"], env["worker"]["TEMPORAL_NAMESPACE"])
-				same("task queue", m["taskQueue"], c.queue)
-				if secured := m["enableTLS"] != "false"; secured != (trigger.AuthenticationRef != nil) {
-					wrong("ScaledObject %s: TLS %v, and authentication %v", s.Name, secured, trigger.AuthenticationRef)
-				}
-			default:
-				wrong("ScaledObject %s goes by %s", s.Name, trigger.Type)
-			}
-			if trigger.AuthenticationRef != nil {
-				problems = append(problems, c.checkAuthentication(o, trigger)...)
-			}
-		}
-		if s.Name == "kafkabridge" {
-			bridge := env["kafkabridge"]
-			want := map[string]string{
-				c.value("kafkabridge", bridge, "KAFKA_CONSUME_TOPIC"):     c.value("kafkabridge", bridge, "KAFKA_TRANSCRIPTION_GROUP"),
-				c.value("kafkabridge", bridge, "KAFKA_COMPRESSION_TOPIC"): c.value("kafkabridge", bridge, "KAFKA_COMPRESSION_GROUP"),
-			}
-			if fmt.Sprint(followed) != fmt.Sprint(want) {
-				wrong("ScaledObject %s goes by %v, the process has %v", s.Name, followed, want)
-			}
-		}
-	}
-	for _, h := range o.autoscalers {
-		target("HorizontalPodAutoscaler "+h.Name, h.Spec.ScaleTargetRef.Kind, h.Spec.ScaleTargetRef.Name)
-	}
-	for _, d := range o.deployments {
-		if !targets[d.Name] && (d.Spec.Replicas == nil || *d.Spec.Replicas < 2) {
-			wrong("Deployment %s has neither two instances nor somebody who scales it", d.Name)
-		}
-	}
-	for _, w := range o.workers {
-		if w.Spec.Rollout.Strategy != "Progressive" || len(w.Spec.Rollout.Steps) == 0 {
-			wrong("WorkerDeployment %s has no steps", w.Name)
-		}
-		for _, step := range w.Spec.Rollout.Steps {
-			if step.RampPercentage < 1 || step.RampPercentage > 99 || step.PauseDuration.Duration < 30*time.Second {
-				wrong("WorkerDeployment %s has a step of %d %% for %s", w.Name, step.RampPercentage, step.PauseDuration.Duration)
-			}
-		}
-		if !slices.ContainsFunc(o.connections, func(c *Connection) bool { return c.Name == w.Spec.WorkerOptions.ConnectionRef.Name }) {
-			wrong("WorkerDeployment %s has no Connection", w.Name)
-		}
-	}
-	return problems
-}
-
-// value is that of a variable in an environment, or what the command has when it is not set.
-func (c *checker) value(command string, env map[string]string, name string) string {
-	if value := env[name]; value != "" {
-		return value
-	}
-	return c.program.preset(command, strings.ToLower(strings.ReplaceAll(name, "_", "-")))
-}
-
-func (c *checker) checkAuthentication(o *objects, trigger keda.ScaleTriggers) (problems []string) {
-	for _, a := range o.authentications {
-		if a.Name != trigger.AuthenticationRef.Name {
-			continue
-		}
-		for _, ref := range a.Spec.SecretTargetRef {
-			if !slices.Contains(c.triggers[trigger.Type+" authParams"], ref.Parameter) {
-				problems = append(problems, fmt.Sprintf("TriggerAuthentication %s: KEDA's scaler %s does not read %s", a.Name, trigger.Type, ref.Parameter))
-			}
-			if !slices.Contains(c.secrets[ref.Name], ref.Key) {
-				problems = append(problems, fmt.Sprintf("TriggerAuthentication %s: docs/kubernetes.md has no key %s in a Secret %s", a.Name, ref.Key, ref.Name))
-			}
-		}
-		return problems
-	}
-	return []string{"there is no TriggerAuthentication " + trigger.AuthenticationRef.Name}
-}
-
-// checkRoutes sends what the API serves through the routes, and what it does not serve.
-func (c *checker) checkRoutes(o *objects) (problems []string) {
-	matches := func(r route) bool {
-		for _, h := range o.routes {
-			for _, rule := range h.Spec.Rules {
-				for _, m := range rule.Matches {
-					path, err := regexp.Compile("^(?:" + *m.Path.Value + ")$")
-					if err != nil || *m.Path.Type != gateway.PathMatchRegularExpression {
-						problems = append(problems, fmt.Sprintf("HTTPRoute %s: %s %v", h.Name, *m.Path.Value, err))
-						return false
-					}
-					if path.MatchString(r.path) && (m.Method == nil || string(*m.Method) == r.method) {
-						return true
-					}
-				}
-			}
-		}
-		return false
-	}
-	for _, r := range c.routes {
-		if !matches(r) {
-			problems = append(problems, fmt.Sprintf("no HTTPRoute sends %s %s to the API", r.method, r.path))
-		}
-	}
-	for _, r := range []route{
-		{"GET", "/api/courses"},
-		{"GET", "/api/courses/1/videos"},
-		{"GET", "/api/videos/1"},
-		{"DELETE", "/api/videos/1"},
-		{"GET", "/api/users/1/events"},
-		{"GET", "/api/videos/1/transcriptions"},
-		{"PUT", "/api/courses/1"},
-	} {
-		if matches(r) {
-			problems = append(problems, fmt.Sprintf("%s %s is the API server's", r.method, r.path))
-		}
-	}
-	for _, h := range o.routes {
-		for _, rule := range h.Spec.Rules {
-			for _, ref := range rule.BackendRefs {
-				if !slices.ContainsFunc(o.services, func(s *core.Service) bool {
-					return s.Name == string(ref.Name) && ref.Port != nil && slices.ContainsFunc(s.Spec.Ports, func(p core.ServicePort) bool { return p.Port == *ref.Port })
-				}) {
-					problems = append(problems, fmt.Sprintf("HTTPRoute %s leads to a Service %s that there is not", h.Name, ref.Name))
-				}
-			}
-		}
-	}
-	return problems
-}
-
-// checkMonitors sees that each process is scraped, as a job that the alerts know.
-func checkMonitors(o *objects, all []pod) (problems []string) {
-	for _, p := range all {
-		if p.kind == "Job" {
-			continue
-		}
-		scraped := false
-		for _, m := range o.monitors {
-			for _, endpoint := range m.Spec.PodMetricsEndpoints {
-				has := endpoint.Port != nil && slices.ContainsFunc(p.container().Ports, func(c core.ContainerPort) bool { return c.Name == *endpoint.Port })
-				if !has || !selects(&m.Spec.Selector, p.labels) {
-					continue
-				}
-				for _, relabel := range endpoint.RelabelConfigs {
-					if relabel.TargetLabel == "job" && relabel.Replacement != nil && strings.HasPrefix(*relabel.Replacement, "vidflow") {
-						scraped = true
-					}
-				}
-			}
-		}
-		if !scraped {
-			problems = append(problems, fmt.Sprintf("%s is not scraped as a job whose name begins with vidflow", p))
 		}
 	}
 	return problems

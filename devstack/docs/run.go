@@ -38,7 +38,8 @@ type Options struct {
 
 // Run runs the commands of a page, given by its path in the repository, in order and in one bash. The first that fails
 // fails the test, and so does an output that is not the one that the page shows. What runs in the background is stopped at
-// the end. Programs that not every machine has, such as jq, make it a test that is skipped where they are missing.
+// the end. Programs that not every machine has, such as jq, make it a test that is skipped where they are missing, unless
+// VIDFLOW_TEST_PROGRAMS says that all are there.
 func Run(t *testing.T, file string, opts Options) {
 	t.Helper()
 	root, err := Root()
@@ -50,6 +51,9 @@ func Run(t *testing.T, file string, opts Options) {
 		t.Fatal(err)
 	}
 	if missing := page.missing(); len(missing) > 0 {
+		if os.Getenv("VIDFLOW_TEST_PROGRAMS") != "" {
+			t.Fatalf("%s needs %v, and all programs are said to be here", page.File, missing)
+		}
 		t.Skipf("%s needs %v, which this machine does not have", page.File, missing)
 	}
 	if opts.Dir == "" {

@@ -35,13 +35,7 @@ type devStack struct {
 // TestDev is what `make dev` promises, without make.
 func TestDev(t *testing.T) {
 	t.Parallel()
-	block, anchor, err := ports.Free()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := anchor.Close(); err != nil {
-		t.Fatal(err)
-	}
+	block := freeBlock(t)
 	dir := filepath.Join(t.TempDir(), "state")
 	ctx, cancel := context.WithTimeout(t.Context(), 3*patience)
 	defer cancel()
@@ -79,6 +73,19 @@ func TestDev(t *testing.T) {
 	if _, err := os.Stat(dir); !os.IsNotExist(err) {
 		t.Errorf("the state is left: %v", err)
 	}
+}
+
+// freeBlock is a block of ports for a stack of its own, which takes the first of them itself.
+func freeBlock(t *testing.T) ports.Block {
+	t.Helper()
+	block, anchor, err := ports.Free()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := anchor.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return block
 }
 
 // startDev starts the stack and waits for its welcome.

@@ -13,19 +13,12 @@ import (
 	"github.com/codeendelea/vidflow/devstack/api"
 	"github.com/codeendelea/vidflow/devstack/docs"
 	"github.com/codeendelea/vidflow/devstack/envfile"
-	"github.com/codeendelea/vidflow/devstack/ports"
 )
 
 // TestDev_documents runs the commands of the documents for which a running `make dev` is enough, one page after the other.
 func TestDev_documents(t *testing.T) {
 	t.Parallel()
-	block, anchor, err := ports.Free()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := anchor.Close(); err != nil {
-		t.Fatal(err)
-	}
+	block := freeBlock(t)
 	dir := filepath.Join(t.TempDir(), "state")
 	dev := startDev(t, dir, block)
 

@@ -13,13 +13,7 @@ import (
 func TestTakeOver_rehearsal(t *testing.T) {
 	t.Parallel()
 	needKafkaJS(t)
-	block, anchor, err := ports.Free()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := anchor.Close(); err != nil {
-		t.Fatal(err)
-	}
+	block := freeBlock(t)
 	docs.Run(t, "docs/take-over.md", docs.Options{
 		Env: []string{ports.Variable + "=" + strconv.Itoa(block.Base), "GORACE=halt_on_error=1"}, Limit: 6 * time.Minute,
 	})
