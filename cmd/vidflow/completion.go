@@ -124,9 +124,7 @@ func (c *completion) candidates(typed string) []candidate {
 		return all
 	}
 	for _, child := range c.node.Children {
-		if !child.Hidden {
-			all = append(all, candidate{child.Name, sentence(child.Help)})
-		}
+		all = append(all, candidate{child.Name, sentence(child.Help)})
 	}
 	for _, positional := range c.node.Positional { // there is one at most, or words are given for the first alone
 		for _, word := range enum(positional) {

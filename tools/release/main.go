@@ -56,8 +56,19 @@ func run(ctx context.Context, dir string, args []string, stdout io.Writer) error
 	platforms := flags.String("targets", targets, "platforms to build for")
 	out := flags.String("out", filepath.Join("out", "release"), "folder to write to, from the root of the repository; it is emptied first")
 	dirty := flags.Bool("dirty", false, "build from a tree with changes too; the version then ends in -dirty")
-	if err := flags.Parse(args); err != nil {
+	switch err := flags.Parse(args); {
+	case errors.Is(err, flag.ErrHelp):
+		return nil
+	case err != nil:
 		return err
+	}
+	var artifacts []artifact
+	for platform := range strings.SplitSeq(*platforms, ",") {
+		goos, goarch, ok := strings.Cut(platform, "/")
+		if !ok {
+			return fmt.Errorf("target %q is not like linux/amd64", platform)
+		}
+		artifacts = append(artifacts, artifact{goos: goos, goarch: goarch})
 	}
 	root, err := git(ctx, dir, "rev-parse", "--show-toplevel")
 	if err != nil {
@@ -87,15 +98,11 @@ func run(ctx context.Context, dir string, args []string, stdout io.Writer) error
 
 	builds, ctx := errgroup.WithContext(ctx)
 	builds.SetLimit(atOnce)
-	for platform := range strings.SplitSeq(*platforms, ",") {
-		goos, goarch, ok := strings.Cut(platform, "/")
-		if !ok {
-			return fmt.Errorf("target %q is not like linux/amd64", platform)
-		}
+	for _, a := range artifacts {
+		a.commit = c
 		builds.Go(func() error {
-			a := artifact{commit: c, goos: goos, goarch: goarch}
-			if err := a.make(ctx, filepath.Join(work, goos+"-"+goarch), *out); err != nil {
-				return fmt.Errorf("%s: %w", platform, err)
+			if err := a.make(ctx, filepath.Join(work, a.goos+"-"+a.goarch), *out); err != nil {
+				return fmt.Errorf("%s/%s: %w", a.goos, a.goarch, err)
 			}
 			return nil
 		})

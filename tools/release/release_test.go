@@ -123,6 +123,21 @@ func TestRelease_refuses_changes(t *testing.T) {
 	}
 }
 
+func TestRelease_says_what_is_wrong_before_it_removes_anything(t *testing.T) {
+	out := t.TempDir()
+	sums := filepath.Join(out, checksums)
+	if err := os.WriteFile(sums, nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	err := run(t.Context(), clone(t), []string{"--targets=linux", "--out", out}, io.Discard)
+	if err == nil || !strings.Contains(err.Error(), "linux/amd64") {
+		t.Errorf("got %v", err)
+	}
+	if _, err := os.Stat(sums); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestRelease_wants_its_section_in_the_changelog(t *testing.T) {
 	dir := t.TempDir()
 	if err := os.WriteFile(filepath.Join(dir, "CHANGELOG.md"), []byte("# Changelog\n\n## [Unreleased]\n\n## [1.2.3] - 2026-12-01\n"), 0o644); err != nil {
