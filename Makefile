@@ -116,7 +116,7 @@ test-kafka: kafka-tools build-devstack build-race ## Run the integration tests o
 .PHONY: test-takeover
 test-takeover: takeover-tools kafkajs build-devstack build-race ## Take over from KafkaJS consumers on Apache Kafka, and give back to them, under load
 	@VIDFLOW_TEST_KAFKAJS=1 $(DEVSTACK) exec --kafka=apache --binary=$(VIDFLOW_RACE) -- \
-		go -C devstack test -race -count=1 -timeout=15m -run='^TestTakeOver' $(ARGS) ./e2e
+		go -C devstack test -race -count=1 -timeout=15m -parallel=3 -run='^TestTakeOver' $(ARGS) ./e2e
 
 .PHONY: takeover-tools
 takeover-tools:

@@ -108,6 +108,49 @@ func TestTakeOver(t *testing.T) {
 	p.checkSaysUnverified(logs)
 }
 
+// TestTakeOver_killed: an old consumer is killed in the middle of its work and does not leave. The bridge waits, as Kafka does,
+// until the session has run out, and applies again what was not committed, which changes nothing.
+func TestTakeOver_killed(t *testing.T) {
+	t.Parallel()
+	needKafkaJS(t)
+	logs := t.TempDir()
+	p := newPipeline(t)
+	p.own = map[string]envfile.Vars{bridge: {{Name: "LOG_DIR", Value: logs}}}
+	p.start(worker)
+	stream := p.results()
+	killed, other := p.startOld("old-killed"), p.startOld("old-other")
+	killed.awaitJoined()
+	other.awaitJoined()
+	p.awaitHandled(100, killed, other)
+	p.launch(bridge)
+	p.awaitHeldBy(killed, other)
+
+	burst, err := p.makeResults(t.Context(), 300)
+	if err != nil {
+		t.Fatal(err)
+	}
+	killed.killAtWork(20)
+	began := time.Now()
+	other.stop()
+	committed := p.committed()
+	p.awaitHeldBy(killed)
+	videos := append(burst, stream.stop()...) // not more than are soon worked off
+	p.awaitStatus(bridge, "ready")
+	took := time.Since(began)
+	t.Logf("the bridge is ready %s after an old consumer was killed", took.Round(time.Second))
+	if took < 20*time.Second || took > time.Minute {
+		t.Errorf("the bridge is ready after %s, want the 30 s of a session and a few more", took)
+	}
+	p.checkGoesOn("the bridge", committed, func() []place { return p.received(logs) })
+	p.awaitAcknowledged()
+	p.awaitApplied(videos)
+	p.checkNoLetters()
+	again := len(beyond(committed, handledBy(killed, other)))
+	if repeated := p.checkAll(handledBy(killed, other), p.received(logs)); repeated != again || again == 0 {
+		t.Errorf("%d results were handled by both, want the %d that were not committed, and some", repeated, again)
+	}
+}
+
 func needKafkaJS(t *testing.T) {
 	t.Helper()
 	if os.Getenv("VIDFLOW_TEST_KAFKAJS") == "" {
@@ -239,6 +282,36 @@ func (o *oldConsumer) checkStillOut() {
 func (o *oldConsumer) stop() {
 	o.p.t.Helper()
 	o.p.end(o.name, o.child)
+}
+
+// killAtWork kills it when it has handled at least so many results without having committed them.
+func (o *oldConsumer) killAtWork(results int) {
+	o.p.t.Helper()
+	signal := func(s syscall.Signal) {
+		if err := o.child.Signal(s); err != nil {
+			o.p.t.Fatal(err)
+		}
+	}
+	o.p.await(o.name+" has results in hand", func(context.Context) error {
+		signal(syscall.SIGSTOP) // what is seen then stays so
+		if n := len(beyond(o.p.committed(), handledBy(o))); n < results {
+			signal(syscall.SIGCONT)
+			return fmt.Errorf("%d, want %d", n, results)
+		}
+		return nil
+	})
+	signal(syscall.SIGKILL)
+	<-o.child.Done()
+}
+
+// beyond are the places that nobody has committed.
+func beyond(committed map[at]int64, places []place) (open []place) {
+	for _, pl := range places {
+		if pl.offset >= committed[pl.at] {
+			open = append(open, pl)
+		}
+	}
+	return open
 }
 
 func handledBy(old ...*oldConsumer) (places []place) {
@@ -428,11 +501,13 @@ func (p *pipeline) checkGoesOn(who string, committed map[at]int64, taken func() 
 	}
 }
 
-// checkAll: every record of both topics was handled by somebody; it says how many were by two.
-func (p *pipeline) checkAll(parts ...[]place) {
+// checkAll: every record of both topics was handled by somebody; it answers how many were more than once.
+func (p *pipeline) checkAll(parts ...[]place) (repeated int) {
 	p.t.Helper()
 	times := map[place]int{}
-	for _, part := range parts {
+	each := make([]int, len(parts))
+	for i, part := range parts {
+		each[i] = len(part)
 		for _, pl := range part {
 			times[pl]++
 		}
@@ -441,7 +516,7 @@ func (p *pipeline) checkAll(parts ...[]place) {
 	if err != nil {
 		p.t.Fatal(err)
 	}
-	records, missing, repeated := 0, 0, 0
+	records, missing := 0, 0
 	ends.Each(func(end kadm.ListedOffset) {
 		for offset := range end.Offset {
 			records++
@@ -453,16 +528,17 @@ func (p *pipeline) checkAll(parts ...[]place) {
 			}
 		}
 	})
-	p.t.Logf("%d results: %d handled by the old consumers, %d by the bridge, %d by the old consumers again; %d more than once, %d by nobody",
-		records, len(parts[0]), len(parts[1]), len(parts[2]), repeated, missing)
+	p.t.Logf("%d results: handled by the old consumers and the bridge, in turn, %d; %d more than once, %d by nobody",
+		records, each, repeated, missing)
 	if missing > 0 {
 		p.t.Errorf("%d of %d results were handled by nobody", missing, records)
 	}
-	for _, part := range parts {
-		if len(part) < 100 {
-			p.t.Errorf("one had only %d results: this was no take-over under load", len(part))
+	for _, n := range each {
+		if n < 100 {
+			p.t.Errorf("one had only %d results: this was no take-over under load", n)
 		}
 	}
+	return repeated
 }
 
 func (p *pipeline) checkNoLetters() {
@@ -564,14 +640,31 @@ func compressedURL(id contract.VideoID) string {
 func (p *pipeline) results() *stream {
 	p.t.Helper()
 	return p.streamOf(50*time.Millisecond, func(ctx context.Context) (contract.VideoID, error) {
-		id := contract.VideoID(uuid.NewString())
-		_, err := p.db.Admin.Exec(ctx, `insert into public.videos (id, course_id, title, description, camera_video_url)
-			values ($1, $2, 'Of the old server', 'A video of the old server.', 'https://example.test/raw.mp4')`, string(id), seed.Courses[0].ID)
+		ids, err := p.makeResults(ctx, 1)
 		if err != nil {
 			return "", err
 		}
-		return id, p.kafka.ProduceSync(ctx,
-			&kgo.Record{Topic: p.topics.transcribed, Key: []byte(id), Value: tiny(id, 0)},
-			&kgo.Record{Topic: p.topics.compressed, Key: []byte(id), Value: []byte(compressedURL(id))}).FirstErr()
+		return ids[0], nil
 	})
+}
+
+// makeResults makes videos of the old server, and both results of each.
+func (p *pipeline) makeResults(ctx context.Context, videos int) (ids []contract.VideoID, err error) {
+	texts := make([]string, 0, videos)
+	records := make([]*kgo.Record, 0, 2*videos)
+	for range videos {
+		text := uuid.NewString()
+		id := contract.VideoID(text)
+		ids, texts = append(ids, id), append(texts, text)
+		records = append(records,
+			&kgo.Record{Topic: p.topics.transcribed, Key: []byte(id), Value: tiny(id, 0)},
+			&kgo.Record{Topic: p.topics.compressed, Key: []byte(id), Value: []byte(compressedURL(id))})
+	}
+	_, err = p.db.Admin.Exec(ctx, `insert into public.videos (id, course_id, title, description, camera_video_url)
+		select id::uuid, $2, 'Of the old server', 'A video of the old server.', 'https://example.test/raw.mp4' from unnest($1::text[]) id`,
+		texts, seed.Courses[0].ID)
+	if err != nil {
+		return nil, err
+	}
+	return ids, p.kafka.ProduceSync(ctx, records...).FirstErr()
 }
