@@ -2,6 +2,7 @@ package kafkabridge
 
 import (
 	"context"
+	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -357,11 +358,12 @@ func TestBridge_bounds_the_bytes_of_poison_that_waits(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, 1)
 	refused := r.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Topic: transcriptGrave, Err: kerr.PolicyViolation, Count: -1})
-	b := r.start(newFakeTemporal(nil), func(c *Config) { c.MaxPartitionBytes = 1 << 20 })
-	bad := []byte(strings.Repeat("x", 100_000))
+	bad := make([]byte, 100_000)
+	_, _ = rand.Read(bad) // never fails; what can be compressed would come in one fetch, beyond any bound
 	for range 60 {
 		r.put(transcripts, 0, &kgo.Record{Value: bad})
 	}
+	b := r.start(newFakeTemporal(nil), func(c *Config) { c.MaxPartitionBytes = 1 << 20 })
 	r.eventually("attempts", func() bool { return b.Stats().Unburied > 100 })
 	if got := b.Stats().Received; got > 30 { // a fetch may bring more than the bound before it is seen
 		t.Errorf("%d records of 100 KB are in flight, the bound is 1 MiB", got)
