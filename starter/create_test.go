@@ -13,6 +13,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/codeendelea/vidflow/internal/contract"
+	"github.com/codeendelea/vidflow/internal/golden"
 	"github.com/codeendelea/vidflow/internal/postgres"
 	"github.com/codeendelea/vidflow/starter"
 )
@@ -100,24 +101,24 @@ func TestCreateRefused(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			a := w.call(http.MethodPost, w.videosPath(), w.owner(), c.body, "X-Request-Id", "r-1").expect(t, c.status)
-			golden(t, filepath.Join("testdata", "problems", "create_"+name+".json"), a.body)
+			golden.Equal(t, filepath.Join("testdata", "problems", "create_"+name+".json"), a.body)
 		})
 	}
 	t.Run("media_type", func(t *testing.T) {
 		a := w.call(http.MethodPost, w.videosPath(), w.owner(), body(), "X-Request-Id", "r-1", "Content-Type", "text/xml").expect(t, 415)
-		golden(t, filepath.Join("testdata", "problems", "create_media_type.json"), a.body)
+		golden.Equal(t, filepath.Join("testdata", "problems", "create_media_type.json"), a.body)
 	})
 	t.Run("key_too_long", func(t *testing.T) {
 		a := w.call(http.MethodPost, w.videosPath(), w.owner(), body(), "X-Request-Id", "r-1", "Idempotency-Key", strings.Repeat("k", 256)).expect(t, 422)
-		golden(t, filepath.Join("testdata", "problems", "create_key_too_long.json"), a.body)
+		golden.Equal(t, filepath.Join("testdata", "problems", "create_key_too_long.json"), a.body)
 	})
 	t.Run("key_not_text", func(t *testing.T) {
 		a := w.call(http.MethodPost, w.videosPath(), w.owner(), body(), "X-Request-Id", "r-1", "Idempotency-Key", "caf\xe9").expect(t, 422)
-		golden(t, filepath.Join("testdata", "problems", "create_key_not_text.json"), a.body)
+		golden.Equal(t, filepath.Join("testdata", "problems", "create_key_not_text.json"), a.body)
 	})
 	t.Run("course_id", func(t *testing.T) {
 		a := w.call(http.MethodPost, "/api/courses/42/videos", w.owner(), body(), "X-Request-Id", "r-1").expect(t, 422)
-		golden(t, filepath.Join("testdata", "problems", "create_course_id.json"), a.body)
+		golden.Equal(t, filepath.Join("testdata", "problems", "create_course_id.json"), a.body)
 	})
 	equal(t, "videos made by refused requests", w.text(`select count(*)::text from public.videos`), "0")
 }

@@ -3,11 +3,9 @@ package main
 import (
 	"bytes"
 	"context"
-	"flag"
 	"fmt"
 	"maps"
 	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -15,11 +13,10 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/codeendelea/vidflow/internal/config"
+	"github.com/codeendelea/vidflow/internal/golden"
 	"github.com/codeendelea/vidflow/internal/kafka"
 	"github.com/codeendelea/vidflow/internal/supabase"
 )
-
-var update = flag.Bool("update", false, "write the golden files")
 
 // secrets are one for each variable that is secret, well formed, so that they are read.
 var secrets = map[string]string{
@@ -107,7 +104,7 @@ func TestHelp(t *testing.T) {
 			if got.code != exitOK || got.stderr != "" {
 				t.Errorf("exit code %d, errors %q; want 0 and none", got.code, got.stderr)
 			}
-			golden(t, "help-"+name+".txt", got.stdout)
+			golden.Equal(t, "testdata/help-"+name+".txt", []byte(got.stdout))
 			for _, secret := range secrets {
 				got.shows(t, secret)
 			}
@@ -170,7 +167,7 @@ func TestConfiguration_problems_are_named_at_once(t *testing.T) {
 	if got.code != exitUsage || got.stdout != "" {
 		t.Errorf("exit code %d, output %q; want %d and none", got.code, got.stdout, exitUsage)
 	}
-	golden(t, "problems.txt", got.stderr)
+	golden.Equal(t, "testdata/problems.txt", []byte(got.stderr))
 	for _, secret := range []string{"password-of-postgres", "password-of-kafka", "sb_secret_key-of-supabase", "key-of-temporal"} {
 		got.shows(t, secret)
 	}
@@ -236,24 +233,6 @@ func TestDefaults(t *testing.T) {
 	}
 	if got, want := cfg.Supabase.Timeout, supabase.DefaultTimeout; got != want {
 		t.Errorf("STORAGE_TIMEOUT: got %s, want %s", got, want)
-	}
-}
-
-func golden(t *testing.T, name, got string) {
-	t.Helper()
-	path := filepath.Join("testdata", name)
-	if *update {
-		if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
-			t.Fatal(err)
-		}
-		return
-	}
-	want, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff(string(want), got); diff != "" {
-		t.Errorf("%s; run `make generate` (-want +got):\n%s", path, diff)
 	}
 }
 

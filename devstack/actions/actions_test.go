@@ -1,8 +1,6 @@
 package actions_test
 
 import (
-	"bytes"
-	"flag"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -14,9 +12,8 @@ import (
 
 	"github.com/codeendelea/vidflow/devstack/actions"
 	"github.com/codeendelea/vidflow/devstack/bench/report"
+	"github.com/codeendelea/vidflow/internal/golden"
 )
-
-var update = flag.Bool("update", false, "write the table instead of comparing it")
 
 // lives are paths of a video through the workflow, as real runs recorded them for the replay tests.
 var lives = []struct {
@@ -71,13 +68,5 @@ func TestTable(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	switch {
-	case bytes.Equal(before, after):
-	case *update:
-		if err := os.WriteFile(file, after, 0o644); err != nil {
-			t.Fatal(err)
-		}
-	default:
-		t.Errorf("%s does not have the table that is made from the histories; run `make generate`:\n%s", file, table.String())
-	}
+	golden.Equal(t, file, after)
 }

@@ -3,8 +3,6 @@ package grafana
 import (
 	"encoding/json"
 	"errors"
-	"flag"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -14,9 +12,9 @@ import (
 	"github.com/grafana/grafana-foundation-sdk/go/cog"
 	"github.com/grafana/grafana-foundation-sdk/go/cog/plugins"
 	"github.com/grafana/grafana-foundation-sdk/go/dashboard"
-)
 
-var update = flag.Bool("update", false, "write the files instead of comparing them")
+	"github.com/codeendelea/vidflow/internal/golden"
+)
 
 const folder = "../../deploy/grafana/dashboards"
 
@@ -31,19 +29,8 @@ func TestBoards_are_up_to_date(t *testing.T) {
 	var want []string
 	for name, text := range boards {
 		want = append(want, filepath.Join(folder, name))
-		if *update {
-			if err := os.WriteFile(filepath.Join(folder, name), text, 0o644); err != nil {
-				t.Fatal(err)
-			}
-		}
-		committed, err := os.ReadFile(filepath.Join(folder, name))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if diff := cmp.Diff(string(text), string(committed)); diff != "" {
-			t.Errorf("%s is out of date, run `make generate` (-code +file):\n%s", name, diff)
-		}
-		for _, err := range problems(committed) {
+		golden.Equal(t, filepath.Join(folder, name), text)
+		for _, err := range problems(text) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}

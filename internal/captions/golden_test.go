@@ -3,7 +3,6 @@ package captions_test
 import (
 	"bytes"
 	"crypto/sha256"
-	"flag"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -11,13 +10,11 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
 	"github.com/rivo/uniseg"
 
 	"github.com/codeendelea/vidflow/internal/captions"
+	"github.com/codeendelea/vidflow/internal/golden"
 )
-
-var update = flag.Bool("update", false, "write the golden files anew")
 
 // spoken times a text: its words are what white space parts, after each line is a pause of 0.9 s.
 func spoken(text string) []captions.Word {
@@ -53,19 +50,7 @@ func TestGolden(t *testing.T) {
 		}
 		got := captions.WebVTT(cues)
 		all.Write(got)
-		golden := strings.TrimSuffix(path, ".txt") + ".vtt"
-		if *update {
-			if err := os.WriteFile(golden, got, 0o644); err != nil {
-				t.Fatal(err)
-			}
-		}
-		want, err := os.ReadFile(golden)
-		if err != nil {
-			t.Fatalf("%v (make it with go test ./internal/captions -update)", err)
-		}
-		if diff := cmp.Diff(string(want), string(got)); diff != "" {
-			t.Errorf("%s differs (-want +got); if that is meant, run go test ./internal/captions -update\n%s", golden, diff)
-		}
+		golden.Equal(t, strings.TrimSuffix(path, ".txt")+".vtt", got)
 	}
 	checkVersion(t, fmt.Sprintf("%d %x", captions.Version, all.Sum(nil)))
 }
@@ -87,7 +72,7 @@ func checkVersion(t *testing.T, now string) {
 		t.Fatalf("the same transcripts give other files than they did under version %s: raise captions.Version, so that "+
 			"players fetch them", version)
 	}
-	if !*update {
+	if !golden.Updating() {
 		t.Fatalf("version %s is not in %s: run go test ./internal/captions -update", version, path)
 	}
 	if err := os.WriteFile(path, append(known, now+"\n"...), 0o644); err != nil {

@@ -1,19 +1,14 @@
 package config_test
 
 import (
-	"bytes"
-	"flag"
 	"os"
 	"regexp"
 	"strings"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
-
 	"github.com/codeendelea/vidflow/internal/config"
+	"github.com/codeendelea/vidflow/internal/golden"
 )
-
-var update = flag.Bool("update", false, "write the generated parts of README.md and .env.example")
 
 const (
 	begin = "<!-- begin config: written by make generate -->\n"
@@ -32,30 +27,12 @@ func TestREADME_has_the_table_of_variables(t *testing.T) {
 	if !ok || !closed {
 		t.Fatalf("README.md has no table between %q and %q", begin, end)
 	}
-	compare(t, path, readme, []byte(before+begin+config.Markdown()+end+after))
+	golden.Equal(t, path, []byte(before+begin+config.Markdown()+end+after))
 }
 
 func TestExample_is_complete(t *testing.T) {
 	t.Parallel()
-	const path = "../../.env.example"
-	got, err := os.ReadFile(path)
-	if err != nil && !os.IsNotExist(err) {
-		t.Fatal(err)
-	}
-	compare(t, path, got, []byte(config.DotEnv()))
-}
-
-func compare(t *testing.T, path string, got, want []byte) {
-	t.Helper()
-	if *update && !bytes.Equal(got, want) {
-		if err := os.WriteFile(path, want, 0o644); err != nil {
-			t.Fatal(err)
-		}
-		return
-	}
-	if diff := cmp.Diff(string(want), string(got)); diff != "" {
-		t.Errorf("%s is not what the code says; run `make generate` (-want +got):\n%s", path, diff)
-	}
+	golden.Equal(t, "../../.env.example", []byte(config.DotEnv()))
 }
 
 func TestVariables(t *testing.T) {

@@ -5,9 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"flag"
-	"os"
-	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -18,10 +15,9 @@ import (
 
 	"github.com/codeendelea/vidflow/internal/contract"
 	"github.com/codeendelea/vidflow/internal/deadletter"
+	"github.com/codeendelea/vidflow/internal/golden"
 	"github.com/codeendelea/vidflow/internal/kafka"
 )
-
-var update = flag.Bool("update", false, "write the golden files")
 
 func (r *rig) list(f deadletter.Filter) []deadletter.Entry {
 	r.t.Helper()
@@ -265,7 +261,7 @@ func TestFind_and_print(t *testing.T) {
 	if err := deadletter.PrintList(&list, entries); err != nil {
 		t.Fatal(err)
 	}
-	golden(t, "list.txt", list.Bytes())
+	golden.Equal(t, "testdata/list.txt", list.Bytes())
 	var whole, objects bytes.Buffer
 	for _, e := range entries {
 		letter, err := r.box().Find(r.ctx(), e.Place)
@@ -284,8 +280,8 @@ func TestFind_and_print(t *testing.T) {
 			}
 		}
 	}
-	golden(t, "letters.txt", whole.Bytes())
-	golden(t, "letters.json", objects.Bytes())
+	golden.Equal(t, "testdata/letters.txt", whole.Bytes())
+	golden.Equal(t, "testdata/letters.json", objects.Bytes())
 
 	for _, place := range []deadletter.Place{
 		{Topic: transcripts + contract.DeadLetterSuffix, Partition: 0, Offset: 99},
@@ -308,23 +304,5 @@ func TestParsePlace(t *testing.T) {
 		if got, err := deadletter.ParsePlace(text); err == nil {
 			t.Errorf("%q: got %v, want an error", text, got)
 		}
-	}
-}
-
-func golden(t *testing.T, name string, got []byte) {
-	t.Helper()
-	path := filepath.Join("testdata", name)
-	if *update {
-		if err := os.WriteFile(path, got, 0o644); err != nil {
-			t.Fatal(err)
-		}
-		return
-	}
-	want, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff(string(want), string(got)); diff != "" {
-		t.Errorf("%s; run the test with -update (-want +got):\n%s", path, diff)
 	}
 }

@@ -10,7 +10,6 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
-	"flag"
 	"log/slog"
 	"math/big"
 	"net"
@@ -28,11 +27,10 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/codeendelea/vidflow/internal/golden"
 	"github.com/codeendelea/vidflow/internal/kafka"
 	"github.com/codeendelea/vidflow/internal/kafkatool"
 )
-
-var update = flag.Bool("update", false, "write the golden files")
 
 const patience = 30 * time.Second
 
@@ -95,7 +93,7 @@ func TestCheck_finds_nothing_wrong(t *testing.T) {
 	cluster := newCluster(t)
 	create(t, cluster, nil, names...)
 	report := check(t, configFor(cluster))
-	golden(t, "check-ok.txt", report)
+	equal(t, "check-ok.txt", report)
 	if n := report.Count(kafkatool.OK); n != len(report.Findings) {
 		t.Errorf("%d of %d findings are ok", n, len(report.Findings))
 	}
@@ -111,7 +109,7 @@ func TestCheck_names_what_is_wrong_with_topics(t *testing.T) {
 	}, "Transcribe", "update_transcribe", "finish_compress", "update_transcribe.dlq")
 	cfg := configFor(cluster)
 	cfg.RoundTrip = "finish_compress.dlq"
-	golden(t, "check-topics.txt", check(t, cfg))
+	equal(t, "check-topics.txt", check(t, cfg))
 }
 
 func TestCheck_looks_only_at_what_a_process_needs(t *testing.T) {
@@ -121,7 +119,7 @@ func TestCheck_looks_only_at_what_a_process_needs(t *testing.T) {
 	cfg := configFor(cluster)
 	cfg.Processes, cfg.RoundTrip = []string{kafkatool.Worker}, ""
 	report := check(t, cfg)
-	golden(t, "check-worker.txt", report)
+	equal(t, "check-worker.txt", report)
 	if report.Count(kafkatool.Failed) > 0 {
 		t.Error("want nothing of what others need")
 	}
@@ -150,7 +148,7 @@ func TestCheck_permissions(t *testing.T) {
 	create(t, cluster, nil, names...)
 	cfg := configFor(cluster)
 	cfg.Kafka.Username, cfg.Kafka.Password, cfg.Kafka.Mechanism = "vidflow", "right", kafka.MechanismScramSHA256
-	golden(t, "check-permissions.txt", check(t, cfg))
+	equal(t, "check-permissions.txt", check(t, cfg))
 }
 
 func TestCheck_names_a_wrong_password_within_seconds(t *testing.T) {
@@ -164,7 +162,7 @@ func TestCheck_names_a_wrong_password_within_seconds(t *testing.T) {
 	if took := time.Since(began); took > 8*time.Second {
 		t.Errorf("it took %s", took)
 	}
-	golden(t, "check-password.txt", report)
+	equal(t, "check-password.txt", report)
 }
 
 func TestCheck_certificates(t *testing.T) {
@@ -336,7 +334,7 @@ var normal = []struct {
 	{regexp.MustCompile(`partition \d+, offset`), "partition N, offset"},
 }
 
-func golden(t *testing.T, name string, report kafkatool.Report) {
+func equal(t *testing.T, name string, report kafkatool.Report) {
 	t.Helper()
 	var b bytes.Buffer
 	if err := report.Print(&b); err != nil {
@@ -346,20 +344,7 @@ func golden(t *testing.T, name string, report kafkatool.Report) {
 	for _, n := range normal {
 		got = n.pattern.ReplaceAllString(got, n.with)
 	}
-	path := filepath.Join("testdata", name)
-	if *update {
-		if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
-			t.Fatal(err)
-		}
-		return
-	}
-	want, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff(string(want), got); diff != "" {
-		t.Errorf("%s; run the test with -update (-want +got):\n%s", path, diff)
-	}
+	golden.Equal(t, filepath.Join("testdata", name), []byte(got))
 }
 
 // authority signs a certificate for 127.0.0.1.

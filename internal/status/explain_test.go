@@ -2,6 +2,7 @@ package status
 
 import (
 	"bytes"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -10,6 +11,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/codeendelea/vidflow/internal/contract"
+	"github.com/codeendelea/vidflow/internal/golden"
 	"github.com/codeendelea/vidflow/internal/postgres"
 	"github.com/codeendelea/vidflow/workflows"
 )
@@ -256,7 +258,7 @@ func TestVideo_Print(t *testing.T) {
 			if err := v.Print(&plain, false); err != nil {
 				t.Fatal(err)
 			}
-			golden(t, name+".txt", plain.String())
+			golden.Equal(t, filepath.Join("testdata", name+".txt"), plain.Bytes())
 			if strings.Contains(plain.String(), "\x1b") {
 				t.Error("a terminal would act on what it says")
 			}

@@ -3,8 +3,6 @@ package status
 import (
 	"bytes"
 	"encoding/json"
-	"flag"
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -14,9 +12,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/codeendelea/vidflow/internal/contract"
+	"github.com/codeendelea/vidflow/internal/golden"
 )
-
-var update = flag.Bool("update", false, "write the golden files")
 
 var noon = time.Date(2026, 11, 25, 12, 0, 0, 0, time.UTC)
 
@@ -125,7 +122,7 @@ func TestReport_Print(t *testing.T) {
 			if err := r.Print(&plain, false); err != nil {
 				t.Fatal(err)
 			}
-			golden(t, name+".txt", plain.String())
+			golden.Equal(t, filepath.Join("testdata", name+".txt"), plain.Bytes())
 			lines := strings.Split(strings.TrimSuffix(plain.String(), "\n"), "\n")
 			for _, line := range lines {
 				if utf8.RuneCountInString(line) > width {
@@ -250,24 +247,6 @@ func TestJudge(t *testing.T) {
 	}
 }
 
-func golden(t *testing.T, name, got string) {
-	t.Helper()
-	path := filepath.Join("testdata", name)
-	if *update {
-		if err := os.WriteFile(path, []byte(got), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		return
-	}
-	want, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff(string(want), got); diff != "" {
-		t.Errorf("%s; run with -update (-want +got):\n%s", path, diff)
-	}
-}
-
 // TestJSON holds the documents that scripts read: what is there may be relied on, and only ever gains members.
 func TestJSON(t *testing.T) {
 	t.Parallel()
@@ -278,6 +257,6 @@ func TestJSON(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		golden(t, name+".json", string(text)+"\n")
+		golden.Equal(t, filepath.Join("testdata", name+".json"), append(text, '\n'))
 	}
 }

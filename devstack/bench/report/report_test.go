@@ -2,7 +2,6 @@ package report
 
 import (
 	"encoding/json"
-	"flag"
 	"math"
 	"os"
 	"path/filepath"
@@ -11,9 +10,9 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-)
 
-var update = flag.Bool("update", false, "write the files instead of comparing them")
+	"github.com/codeendelea/vidflow/internal/golden"
+)
 
 const (
 	baselineFile = "../baseline.json"
@@ -183,15 +182,7 @@ func TestBaseline(t *testing.T) {
 		if err != nil {
 			t.Fatalf("%s: %v", file, err)
 		}
-		if *update {
-			if err := os.WriteFile(file, want, 0o644); err != nil {
-				t.Fatal(err)
-			}
-			continue
-		}
-		if diff := cmp.Diff(string(want), string(committed)); diff != "" {
-			t.Errorf("%s does not show the baseline, run `make generate` (-baseline +document):\n%s", file, diff)
-		}
+		golden.Equal(t, file, want)
 	}
 }
 
