@@ -122,7 +122,7 @@ func TestBridge_finishes_what_is_in_hand_when_it_is_stopped(t *testing.T) {
 		<-finish
 		return nil
 	})
-	b := r.start(temporal, nil)
+	b := r.start(temporal, func(c *Config) { c.DrainTimeout = patience })
 	r.put(transcripts, 0, small(1))
 	<-sending
 	stopped := make(chan struct{})

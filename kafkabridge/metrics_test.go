@@ -37,6 +37,7 @@ func TestBridge_counts(t *testing.T) {
 	if got := gather(t, registry)["vidflow_bridge_bytes_in_flight{topic="+transcripts+"}"]; got < 4*recordOverhead {
 		t.Errorf("got %v bytes in flight", got)
 	}
+	r.eventuallyAgain(shut, videoID(1))
 	shut.open()
 	r.eventuallyCommitted(transcriptGroup, map[int32]int64{0: 6})
 	r.eventuallyCommitted(compressionGroup, map[int32]int64{0: 1})

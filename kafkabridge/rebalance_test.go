@@ -42,7 +42,9 @@ func TestBridge_instances_come_and_go_and_nobody_stops(t *testing.T) {
 			return nil
 		})
 		temporals = append(temporals, f)
-		b := r.start(f, nil)
+		b := r.start(f, func(c *Config) { // however slow the machine: what is let go comes again
+			c.RevokeTimeout, c.DrainTimeout, c.RebalanceTimeout = patience/2, patience/2, patience
+		})
 		r.eventually("it has joined", b.assigned)
 		r.eventually("it works", func() bool { return len(f.signals()) > 0 })
 		return b

@@ -30,7 +30,7 @@ const (
 	compressionGroup  = "codeendelea-compression-consumer"
 	transcriptGrave   = transcripts + contract.DeadLetterSuffix
 	compressionGrave  = compressions + contract.DeadLetterSuffix
-	patience          = time.Minute // only a failure meets it
+	patience          = 2 * time.Minute // only a failure meets it
 	defaultPartitions = 2
 )
 
@@ -314,8 +314,8 @@ func headers(rec *kgo.Record) map[string]string {
 type gate struct {
 	mu     sync.Mutex
 	closed bool
-	only   func(signal) bool // nil: all
-	tries  int
+	only   func(signal) bool        // nil: all
+	tries  map[contract.VideoID]int // of those that were refused
 }
 
 func (g *gate) answer(_ context.Context, s signal) error {
@@ -324,7 +324,10 @@ func (g *gate) answer(_ context.Context, s signal) error {
 	if !g.closed || g.only != nil && !g.only(s) {
 		return nil
 	}
-	g.tries++
+	if g.tries == nil {
+		g.tries = make(map[contract.VideoID]int)
+	}
+	g.tries[s.Video]++
 	return errors.New("Temporal is away")
 }
 
@@ -334,10 +337,26 @@ func (g *gate) open() {
 	g.closed = false
 }
 
-func (g *gate) attempts() int {
+func (g *gate) attempts() (n int) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	return g.tries
+	for _, tries := range g.tries {
+		n += tries
+	}
+	return n
+}
+
+// eventuallyAgain waits until a video was refused twice from now on: the second time, all that had come before now was
+// in what was sent.
+func (r *rig) eventuallyAgain(g *gate, video contract.VideoID) {
+	r.t.Helper()
+	tries := func() int {
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		return g.tries[video]
+	}
+	seen := tries()
+	r.eventually("it is tried again", func() bool { return tries() >= seen+2 })
 }
 
 // videos of signals, in order.
@@ -355,18 +374,18 @@ var warmVideo = videoID(-1)
 // committed offset: from then on it has certainly found where to begin.
 func (r *rig) warmUp(group string) (committed int64) {
 	r.t.Helper()
-	next := int64(-1)
+	pause := 100 * time.Millisecond
 	r.eventually("warm-up", func() bool {
-		if next >= 0 && r.offsets(group)[0] == next {
-			return true
-		}
 		rec := small(-1)
 		r.put(transcripts, 0, rec)
-		next = rec.Offset + 1
-		tick := time.NewTimer(100 * time.Millisecond)
-		defer tick.Stop()
-		<-tick.C
-		return r.offsets(group)[0] == next
+		committed = rec.Offset + 1
+		for deadline := time.Now().Add(pause); time.Now().Before(deadline); <-time.After(5 * time.Millisecond) {
+			if r.offsets(group)[0] == committed {
+				return true
+			}
+		}
+		pause *= 2 // a busy machine takes longer to commit
+		return false
 	})
-	return next
+	return committed
 }

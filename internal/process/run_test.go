@@ -10,8 +10,14 @@ import (
 	"time"
 )
 
-// runParts runs the parts with a short limit. stop is what a signal does.
+// runParts runs the parts with a limit that none of them meets. stop is what a signal does.
 func runParts(t *testing.T, parts ...Part) (ops *Ops, stop func(), ended <-chan error) {
+	t.Helper()
+	return runWithin(t, time.Minute, parts...)
+}
+
+// runWithin runs the parts with this limit.
+func runWithin(t *testing.T, limit time.Duration, parts ...Part) (ops *Ops, stop func(), ended <-chan error) {
 	t.Helper()
 	log := slog.New(slog.DiscardHandler)
 	ops, err := NewOps(t.Context(), OpsOptions{Addr: "127.0.0.1:0", Log: log})
@@ -22,7 +28,7 @@ func runParts(t *testing.T, parts ...Part) (ops *Ops, stop func(), ended <-chan 
 	ctx, cancel := context.WithCancel(t.Context())
 	result := make(chan error, 1)
 	go func() {
-		result <- Run(ctx, Options{Log: log, Ops: ops, ShutdownTimeout: 50 * time.Millisecond, grace: 50 * time.Millisecond}, parts...)
+		result <- Run(ctx, Options{Log: log, Ops: ops, ShutdownTimeout: limit, grace: limit}, parts...)
 	}()
 	return ops, cancel, result
 }
@@ -32,7 +38,7 @@ func within(t *testing.T, ended <-chan error) error {
 	select {
 	case err := <-ended:
 		return err
-	case <-time.After(10 * time.Second):
+	case <-time.After(5 * time.Minute):
 		t.Fatal("Run did not return")
 		return nil
 	}
@@ -150,7 +156,7 @@ func TestRun_leaves_behind_what_does_not_end(t *testing.T) {
 	t.Parallel()
 	started, release := make(chan struct{}), make(chan struct{})
 	t.Cleanup(func() { close(release) })
-	ops, stop, ended := runParts(t, Part{Name: "worker", Run: func(context.Context) error {
+	ops, stop, ended := runWithin(t, 50*time.Millisecond, Part{Name: "worker", Run: func(context.Context) error {
 		close(started)
 		<-release
 		return nil
