@@ -22,7 +22,7 @@ import (
 const (
 	transcripts  = "update_transcribe"
 	compressions = "finish_compress"
-	patience     = 30 * time.Second
+	patience     = 2 * time.Minute // only a failure meets it
 	videoID      = "0b0e4a3e-35cf-4cd3-9a0c-0c1f3f3d9a01"
 )
 
@@ -53,7 +53,7 @@ func newRig(t *testing.T) *rig {
 	}
 	t.Cleanup(cl.Close)
 	return &rig{t: t, cluster: cluster, cl: cl, cfg: kafka.Config{
-		Brokers: cluster.ListenAddrs(), ConnectionTimeout: 5 * time.Second, RequestTimeout: 5 * time.Second,
+		Brokers: cluster.ListenAddrs(), ConnectionTimeout: patience, RequestTimeout: patience,
 		Retries: 3, InitialRetryTime: 10 * time.Millisecond,
 	}}
 }

@@ -36,12 +36,12 @@ func newCluster(t *testing.T, opts ...kfake.Opt) *kfake.Cluster {
 	return cluster
 }
 
-// configFor reaches the cluster, impatiently.
+// configFor reaches the cluster, and is soon tired of what it refuses.
 func configFor(cluster *kfake.Cluster) kafka.Config {
 	return kafka.Config{
 		Brokers:           cluster.ListenAddrs(),
-		ConnectionTimeout: 5 * time.Second,
-		RequestTimeout:    5 * time.Second,
+		ConnectionTimeout: patience,
+		RequestTimeout:    patience,
 		Retries:           3,
 		InitialRetryTime:  10 * time.Millisecond,
 	}
@@ -57,9 +57,12 @@ func newClient(t *testing.T, cfg kafka.Config, log *slog.Logger, opts ...kgo.Opt
 	return cl
 }
 
-func withTimeout(t *testing.T, d time.Duration) context.Context {
+// patience is how long anything may take on a busy machine: only a failure meets it.
+const patience = 2 * time.Minute
+
+func patiently(t *testing.T) context.Context {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), d)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	t.Cleanup(cancel)
 	return ctx
 }

@@ -34,7 +34,7 @@ func newProducer(t *testing.T, cfg kafka.Config) *kafka.Producer {
 func consume(t *testing.T, cluster *kfake.Cluster, topic string, n int) []*kgo.Record {
 	t.Helper()
 	cl := newClient(t, configFor(cluster), quiet(), kgo.ConsumeTopics(topic))
-	ctx := withTimeout(t, 20*time.Second)
+	ctx := patiently(t)
 	var records []*kgo.Record
 	for len(records) < n {
 		fetches := cl.PollFetches(ctx)
@@ -80,7 +80,7 @@ func TestProducer_publishes_large_records_side_by_side(t *testing.T) {
 	errs := make([]error, 12)
 	for i := range errs {
 		wg.Go(func() {
-			_, _, errs[i] = p.Publish(withTimeout(t, 30*time.Second), "results", []byte("same key"), noise(300_000+i))
+			_, _, errs[i] = p.Publish(patiently(t), "results", []byte("same key"), noise(300_000+i))
 		})
 	}
 	wg.Wait()
@@ -103,7 +103,7 @@ func TestProducer_tells_what_is_too_large(t *testing.T) {
 		{1_000, nil},                             // and the client is none the worse for it
 		{3_100_001, kafka.ErrTooLarge}, {1, nil}, // again
 	} {
-		_, _, err := p.Publish(withTimeout(t, 20*time.Second), "results", nil, noise(tc.size))
+		_, _, err := p.Publish(patiently(t), "results", nil, noise(tc.size))
 		if !errors.Is(err, tc.want) {
 			t.Errorf("%d bytes: got %v, want %v", tc.size, err, tc.want)
 		}
@@ -137,7 +137,7 @@ func TestProducer_retries_what_passes(t *testing.T) {
 	p := newProducer(t, configFor(cluster))
 	// Answered with a failure, and written all the same: only an idempotent producer repeats nothing.
 	fault := cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Err: kerr.RequestTimedOut, Count: 2})
-	if _, _, err := p.Publish(withTimeout(t, 20*time.Second), "results", []byte("k"), []byte("1")); err != nil {
+	if _, _, err := p.Publish(patiently(t), "results", []byte("k"), []byte("1")); err != nil {
 		t.Fatal(err)
 	}
 	if fault.Hits() != 2 {
@@ -159,12 +159,12 @@ func TestProducer_names_a_missing_topic_and_a_missing_permission(t *testing.T) {
 	t.Parallel()
 	cluster := newCluster(t)
 	p := newProducer(t, configFor(cluster))
-	_, _, err := p.Publish(withTimeout(t, 30*time.Second), "nowhere", nil, []byte("1"))
+	_, _, err := p.Publish(patiently(t), "nowhere", nil, []byte("1"))
 	if !kafka.IsSetup(err) || !strings.Contains(err.Error(), "nowhere is missing") {
 		t.Errorf("got %v, want a SetupError that names the topic", err)
 	}
 	cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Err: kerr.TopicAuthorizationFailed, Count: -1})
-	if _, _, err := p.Publish(withTimeout(t, 30*time.Second), "results", nil, []byte("1")); !kafka.IsSetup(err) {
+	if _, _, err := p.Publish(patiently(t), "results", nil, []byte("1")); !kafka.IsSetup(err) {
 		t.Errorf("got %v, want a SetupError", err)
 	}
 }
@@ -175,7 +175,7 @@ func TestProducer_follows_a_topic_that_was_made_anew(t *testing.T) {
 	p := newProducer(t, configFor(cluster))
 	for i := range 2 {
 		value := fmt.Appendf(nil, "%d", i)
-		if _, _, err := p.Publish(withTimeout(t, 30*time.Second), "results", []byte("k"), value); err != nil {
+		if _, _, err := p.Publish(patiently(t), "results", []byte("k"), value); err != nil {
 			t.Fatalf("record %d: %v", i, err)
 		}
 		got := consume(t, cluster, "results", 1)

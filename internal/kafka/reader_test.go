@@ -35,12 +35,12 @@ func produce(t *testing.T, cluster *kfake.Cluster, values ...[]byte) []contract.
 	t.Helper()
 	// Not flushed, but left to linger: a flush while the topic is not known yet sends the first record by itself.
 	cl := newClient(t, configFor(cluster), quiet(), kgo.RecordPartitioner(kgo.ManualPartitioner()),
-		kgo.ProducerLinger(300*time.Millisecond), kgo.ProducerBatchMaxBytes(64<<20), kgo.MaxBufferedRecords(100_000))
+		kgo.ProducerLinger(max(300*time.Millisecond, time.Duration(len(values))*20*time.Millisecond)), kgo.ProducerBatchMaxBytes(64<<20), kgo.MaxBufferedRecords(100_000))
 	var records []*kgo.Record
 	for _, v := range values {
 		records = append(records, &kgo.Record{Topic: "results", Value: v})
 	}
-	if err := cl.ProduceSync(withTimeout(t, 20*time.Second), records...).FirstErr(); err != nil {
+	if err := cl.ProduceSync(patiently(t), records...).FirstErr(); err != nil {
 		t.Fatal(err)
 	}
 	id := uuid.UUID(cluster.TopicInfo("results").TopicID)
@@ -66,7 +66,7 @@ func TestReader_reads_the_record_of_a_reference(t *testing.T) {
 		{noise(12_000_000), []byte("four")}, // beyond what a fetch asks for by default
 	} {
 		for i, ref := range produce(t, cluster, values...) {
-			got, err := r.Read(withTimeout(t, 20*time.Second), ref)
+			got, err := r.Read(patiently(t), ref)
 			if err != nil {
 				t.Errorf("%d bytes at offset %d: %v", ref.Size, ref.Offset, err)
 			} else if string(got) != string(values[i]) {
@@ -114,7 +114,7 @@ func TestReader_tells_what_is_gone(t *testing.T) {
 					}
 				}
 				tc.happens(t, cluster, &ref)
-				_, err := r.Read(withTimeout(t, 20*time.Second), ref)
+				_, err := r.Read(patiently(t), ref)
 				if !errors.Is(err, kafka.ErrGone) || !strings.Contains(err.Error(), tc.want) {
 					t.Errorf("got %v, want ErrGone with %q", err, tc.want)
 				}
@@ -133,7 +133,7 @@ func TestReader_tells_what_compaction_took(t *testing.T) {
 	r := newReader(t, configFor(cluster), 0)
 	ref := refs[0]
 	ref.Offset-- // one that no batch holds
-	if _, err := r.Read(withTimeout(t, 20*time.Second), ref); !errors.Is(err, kafka.ErrGone) || !strings.Contains(err.Error(), "compaction") {
+	if _, err := r.Read(patiently(t), ref); !errors.Is(err, kafka.ErrGone) || !strings.Contains(err.Error(), "compaction") {
 		t.Errorf("got %v, want ErrGone by compaction", err)
 	}
 }
@@ -172,11 +172,11 @@ func TestReader_takes_trouble_for_a_retry(t *testing.T) {
 			ref := produce(t, cluster, []byte("a"))[0]
 			r := newReader(t, configFor(cluster), 0)
 			handle := cluster.Fault(fault)
-			if _, err := r.Read(withTimeout(t, 20*time.Second), ref); err == nil || errors.Is(err, kafka.ErrGone) || kafka.IsSetup(err) {
+			if _, err := r.Read(patiently(t), ref); err == nil || errors.Is(err, kafka.ErrGone) || kafka.IsSetup(err) {
 				t.Errorf("got %v, want an error worth a retry", err)
 			}
 			handle.Remove()
-			if got, err := r.Read(withTimeout(t, 20*time.Second), ref); err != nil || string(got) != "a" {
+			if got, err := r.Read(patiently(t), ref); err != nil || string(got) != "a" {
 				t.Errorf("afterwards: got %q, %v", got, err)
 			}
 		})
@@ -188,7 +188,7 @@ func TestReader_names_a_missing_permission(t *testing.T) {
 	cluster := newCluster(t)
 	ref := produce(t, cluster, []byte("a"))[0]
 	cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Fetch}, Err: kerr.TopicAuthorizationFailed, Count: -1})
-	if _, err := newReader(t, configFor(cluster), 0).Read(withTimeout(t, 20*time.Second), ref); !kafka.IsSetup(err) {
+	if _, err := newReader(t, configFor(cluster), 0).Read(patiently(t), ref); !kafka.IsSetup(err) {
 		t.Errorf("got %v, want a SetupError", err)
 	}
 }
@@ -202,7 +202,7 @@ func TestReader_follows_the_leader(t *testing.T) {
 		if err := cluster.MoveTopicPartition("results", 0, node); err != nil {
 			t.Fatal(err)
 		}
-		if got, err := r.Read(withTimeout(t, 20*time.Second), ref); err != nil || string(got) != "a" {
+		if got, err := r.Read(patiently(t), ref); err != nil || string(got) != "a" {
 			t.Errorf("at broker %d: got %q, %v", node, got, err)
 		}
 	}
@@ -240,7 +240,7 @@ func TestReader_shares_one_fetch_among_neighbours(t *testing.T) {
 
 func readAll(t *testing.T, r *kafka.Reader, refs []contract.Reference, values [][]byte, atOnce int) {
 	t.Helper()
-	ctx := withTimeout(t, 30*time.Second)
+	ctx := patiently(t)
 	slots := make(chan struct{}, atOnce)
 	var wg sync.WaitGroup
 	for i, ref := range refs {
@@ -279,7 +279,7 @@ func TestReader_does_not_let_one_caller_spoil_the_fetch_of_others(t *testing.T) 
 		t.Errorf("the impatient caller got %v", err)
 	}
 	close(answer)
-	if got, err := r.Read(withTimeout(t, 20*time.Second), refs[1]); err != nil || string(got) != "b" {
+	if got, err := r.Read(patiently(t), refs[1]); err != nil || string(got) != "b" {
 		t.Errorf("got %q, %v", got, err)
 	}
 }

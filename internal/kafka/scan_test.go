@@ -31,7 +31,7 @@ func write(t *testing.T, cl *kgo.Client, from, n int) {
 		rec := &kgo.Record{
 			Topic: "results", Partition: 0, Value: fmt.Append(nil, i), Timestamp: time.Now().Add(time.Duration(i-from-n+1) * time.Minute),
 		}
-		if err := cl.ProduceSync(withTimeout(t, 30*time.Second), rec).FirstErr(); err != nil {
+		if err := cl.ProduceSync(patiently(t), rec).FirstErr(); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -39,7 +39,7 @@ func write(t *testing.T, cl *kgo.Client, from, n int) {
 
 func scan(t *testing.T, s *kafka.Scanner, spans []kafka.Span) (values []string) {
 	t.Helper()
-	err := s.Scan(withTimeout(t, 30*time.Second), spans, false, func(r *kgo.Record) error {
+	err := s.Scan(patiently(t), spans, false, func(r *kgo.Record) error {
 		values = append(values, string(r.Value))
 		return nil
 	})
@@ -97,7 +97,7 @@ func TestScanner_ends_where_the_topic_ended(t *testing.T) {
 
 	var got []string
 	enough := errors.New("enough")
-	err = s.Scan(withTimeout(t, 30*time.Second), spans, true, func(r *kgo.Record) error {
+	err = s.Scan(patiently(t), spans, true, func(r *kgo.Record) error {
 		got = append(got, string(r.Value))
 		if len(got) == 5 {
 			return enough

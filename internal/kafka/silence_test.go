@@ -14,7 +14,7 @@ import (
 )
 
 // slack is how much later than told a client may be on a busy machine.
-const slack = 2 * time.Second
+const slack = 20 * time.Second
 
 // silent is a broker that takes connections and never answers. It tells of each how long its client stayed.
 type silent struct {
@@ -55,7 +55,7 @@ func newSilent(t *testing.T) silent {
 // handshake of TLS belongs to the connection, every answer after it to a request.
 func TestTimeouts(t *testing.T) {
 	t.Parallel()
-	const short, long = 200 * time.Millisecond, 30 * time.Second
+	const short, long = 200 * time.Millisecond, time.Minute
 	for name, cfg := range map[string]kafka.Config{
 		"KAFKA_CONNECTION_TIMEOUT": {TLS: true, ConnectionTimeout: short, RequestTimeout: long},
 		"KAFKA_REQUEST_TIMEOUT":    {ConnectionTimeout: long, RequestTimeout: short},
@@ -72,13 +72,15 @@ func TestTimeouts(t *testing.T) {
 				}
 				broker := newSilent(t)
 				cfg.Brokers = []string{broker.addr}
-				err := kafka.Ping(withTimeout(t, 20*time.Second), newClient(t, cfg, quiet()))
-				if err == nil || kafka.IsSetup(err) {
-					t.Errorf("got %v, want an error that may pass", err)
+				cl, began := newClient(t, cfg, quiet()), time.Now()
+				_, err := kmsg.NewPtrMetadataRequest().RequestWith(patiently(t), cl)
+				took := time.Since(began)
+				if err == nil {
+					t.Error("it is answered")
 				}
 				// The broker notices a connection later than its client does, on a busy machine.
-				if stay, want := <-broker.stays, factor*short; stay < want/2 || stay > want+slack {
-					t.Errorf("given up after %s, want %s", stay, want)
+				if stay, want := <-broker.stays, factor*short; took < want || stay > want+slack {
+					t.Errorf("given up after %s, of which the broker noticed %s, want %s", took, stay, want)
 				}
 			}
 		})
@@ -118,7 +120,7 @@ func TestRetries(t *testing.T) {
 				resp.ErrorCode = kerr.CoordinatorLoadInProgress.Code
 				return resp, nil, true
 			})
-			if err := p.CheckGroup(withTimeout(t, 20*time.Second), "a group"); err == nil || kafka.IsSetup(err) {
+			if err := p.CheckGroup(patiently(t), "a group"); err == nil || kafka.IsSetup(err) {
 				t.Errorf("got %v, want an error that may pass", err)
 			}
 			mu.Lock()
