@@ -66,10 +66,10 @@ func TestCourseEvents(t *testing.T) {
 			t.Errorf("id %q is not the time", complete)
 		}
 		seen := map[string]bool{}
-		for range 250 { // nobody announces what the API server creates
-			seen[s.next().view(t).ID] = true
-		}
-		equal(t, "videos created elsewhere", len(seen), 250)
+		s.until("all videos created elsewhere", func(e event) bool { // nobody announces what the API server creates
+			seen[e.view(t).ID] = true
+			return len(seen) == 250
+		})
 
 		id := contract.VideoID(want[7])
 		if _, err := w.db.Store.LoadPipeline(t.Context(), id); err != nil {

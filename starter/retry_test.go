@@ -70,7 +70,10 @@ func TestRetryOutcomes(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t, func(deps *starter.Deps, cfg *starter.Config) {
-				deps.Temporal, cfg.RetryTimeout = c.temporal, 50*time.Millisecond
+				deps.Temporal, cfg.RetryTimeout = c.temporal, soon
+				if errors.Is(c.temporal.fail, context.DeadlineExceeded) {
+					cfg.RetryTimeout = 50 * time.Millisecond
+				}
 			})
 			id := w.db.Video(t, w.course)
 			a := w.call(http.MethodPost, "/api/videos/"+id.String()+"/transcription/retry", w.owner(), `{"force": false}`).expect(t, c.status)

@@ -46,6 +46,16 @@ type stream struct {
 // stream opens one, which must succeed.
 func (w *world) stream(t *testing.T, path, token string, headers ...string) *stream {
 	t.Helper()
+	s, res := w.open(t, path, token, headers...)
+	if s == nil {
+		t.Fatalf("status %d, %v", res.StatusCode, res.Header)
+	}
+	return s
+}
+
+// open opens one, or returns nil and the answer.
+func (w *world) open(t *testing.T, path, token string, headers ...string) (*stream, *http.Response) {
+	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, w.server.URL+path, nil)
 	if err != nil {
@@ -62,7 +72,9 @@ func (w *world) stream(t *testing.T, path, token string, headers ...string) *str
 		t.Fatal(err)
 	}
 	if res.StatusCode != http.StatusOK || res.Header.Get("Content-Type") != "text/event-stream" {
-		t.Fatalf("status %d, %v", res.StatusCode, res.Header)
+		cancel()
+		_ = res.Body.Close()
+		return nil, res
 	}
 	s := &stream{t: t, header: res.Header, events: make(chan event, 10_000), leave: cancel}
 	read := make(chan struct{})
@@ -93,7 +105,7 @@ func (w *world) stream(t *testing.T, path, token string, headers ...string) *str
 		}
 	}()
 	t.Cleanup(func() { cancel(); <-read })
-	return s
+	return s, res
 }
 
 // next waits for the next event.

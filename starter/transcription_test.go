@@ -103,14 +103,15 @@ func TestPutTranscriptionOnKafka(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(cluster.Close)
-	w := newWorld(t, func(deps *starter.Deps, cfg *starter.Config) {
-		producer, err := kafka.NewProducer(kafka.Config{Brokers: cluster.ListenAddrs()}, discard, "starter")
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(producer.Close)
-		deps.Publisher, cfg.PublishTimeout = producer, 3*time.Second
-	})
+	producer, err := kafka.NewProducer(kafka.Config{Brokers: cluster.ListenAddrs()}, discard, "starter")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(producer.Close)
+	patient := func(limit time.Duration) option {
+		return func(deps *starter.Deps, cfg *starter.Config) { deps.Publisher, cfg.PublishTimeout = producer, limit }
+	}
+	w := newWorld(t, patient(soon))
 	id := w.db.Video(t, w.course)
 	value := `{"transcription":{"duration":1,"words":[]},"filler":"` + strings.Repeat("x", 3_000_000) + `"}`
 	w.put(id, value).expect(t, http.StatusAccepted)
@@ -121,7 +122,7 @@ func TestPutTranscriptionOnKafka(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer consumer.Close()
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), soon)
 	defer cancel()
 	records := consumer.PollFetches(ctx).Records()
 	if len(records) != 1 || string(records[0].Key) != id.String() || string(records[0].Value) != value {
@@ -129,5 +130,6 @@ func TestPutTranscriptionOnKafka(t *testing.T) {
 	}
 
 	cluster.Close()
-	w.put(id, transcript).expect(t, http.StatusServiceUnavailable)
+	w = newWorld(t, patient(time.Second))
+	w.put(w.db.Video(t, w.course), transcript).expect(t, http.StatusServiceUnavailable)
 }

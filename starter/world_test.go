@@ -262,7 +262,7 @@ func runRelay(t *testing.T, s *starter.Starter) (stop func()) {
 			if err != nil {
 				t.Errorf("relay: %v", err)
 			}
-		case <-time.After(30 * time.Second):
+		case <-time.After(soon):
 			t.Errorf("the relay does not end")
 		}
 	})
@@ -273,10 +273,10 @@ func runRelay(t *testing.T, s *starter.Starter) (stop func()) {
 // eventually waits for a condition, with a deadline that only a failure meets.
 func eventually(t *testing.T, what string, condition func() bool) {
 	t.Helper()
-	deadline := time.Now().Add(30 * time.Second)
+	deadline := time.Now().Add(soon)
 	for !condition() {
 		if time.Now().After(deadline) {
-			t.Fatalf("not within half a minute: %s", what)
+			t.Fatalf("not within %s: %s", soon, what)
 		}
 		select {
 		case <-t.Context().Done():
