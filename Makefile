@@ -36,6 +36,8 @@ VIDEOS ?= 500
 MINUTES ?= 5
 
 DEVSTACK := bin/devstack
+# The Temporal CLI, which operators work with.
+TEMPORAL := bin/temporal
 VIDFLOW  := bin/vidflow
 # What vidflow is measured against.
 FLOORS   := bin/floors
@@ -87,10 +89,14 @@ build-race:
 	@CGO_ENABLED=1 go build -race -o $(VIDFLOW_RACE) ./cmd/vidflow
 
 .PHONY: build-devstack
-build-devstack:
-	@mkdir -p bin
+build-devstack: $(TEMPORAL)
 	@[ -x $(DEVSTACK) ] || echo 'Building the development stack. The first time the Temporal server is compiled: several minutes.' >&2
 	@set -o pipefail; go build -v -o $(DEVSTACK) ./devstack 2>&1 >/dev/null | $(PROGRESS)
+
+# Made anew when its version or its edits are others: seconds.
+$(TEMPORAL): devstack/go.mod devstack/go.sum $(wildcard devstack/temporalcli/*.go devstack/temporalcli/*/*.go)
+	@mkdir -p bin
+	@go -C devstack run ./temporalcli '$(abspath $@)'
 
 .PHONY: test
 test: build-devstack build-race ## Run every test, on servers of its own, with the race detector

@@ -87,7 +87,8 @@ func (c *execCmd) Run(sig *interrupts) (err error) {
 
 	env := servers.Environment().With(servers.TestEnvironment()...)
 	if self, err := os.Executable(); err == nil {
-		env = env.With(envfile.Var{Name: "VIDFLOW_TEST_DEVSTACK", Value: self})
+		env = env.With(envfile.Var{Name: "VIDFLOW_TEST_DEVSTACK", Value: self},
+			envfile.Var{Name: "VIDFLOW_TEST_TEMPORAL_CLI", Value: filepath.Join(filepath.Dir(self), "temporal")}) // built with it
 	}
 	if c.Binary != "" {
 		env = env.With(envfile.Var{Name: "VIDFLOW_TEST_BINARY", Value: c.Binary})

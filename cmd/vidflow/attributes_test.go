@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"net"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -55,10 +56,12 @@ func TestServers_migrate_goes_on_where_the_attributes_are_refused(t *testing.T) 
 			db := postgrestest.New(t)
 			ns := temporaltest.NewBare(t)
 			env := servers(t, map[string]string{"DATABASE_URL": db.AdminURL, "TEMPORAL_NAMESPACE": ns.Name})
-			env["TEMPORAL_ADDRESS"] = refusing(t, env["TEMPORAL_ADDRESS"], "/temporal.api.operatorservice.v1.OperatorService/", code)
+			address := env["TEMPORAL_ADDRESS"]
+			env["TEMPORAL_ADDRESS"] = refusing(t, address, "/temporal.api.operatorservice.v1.OperatorService/", code)
 
+			var got outcome
 			for range 2 {
-				got := invoke(t, env, "migrate")
+				got = invoke(t, env, "migrate")
 				if got.code != exitOK {
 					t.Fatalf("exit code %d\n%s", got.code, got.stderr)
 				}
@@ -78,7 +81,32 @@ func TestServers_migrate_goes_on_where_the_attributes_are_refused(t *testing.T) 
 			if code := r.code(); code != exitOK {
 				t.Errorf("exit code: got %d, want %d\n%s", code, exitOK, r.log)
 			}
+
+			commands := regexp.MustCompile(`(?m)^temporal .+$`).FindAllString(got.stdout, -1)
+			temporaltest.Paste(t, strings.ReplaceAll(strings.Join(commands, "\n"), env["TEMPORAL_ADDRESS"], address)) // as somebody who may
+			if known, err := worker.KnowsSearchAttributes(t.Context(), ns.Client, ns.Name); !known {
+				t.Errorf("search attributes, after %q: %v", commands, err)
+			}
 		})
+	}
+}
+
+// TestServers_migrate_refuses_an_attribute_of_another_type, and says how it is removed.
+func TestServers_migrate_refuses_an_attribute_of_another_type(t *testing.T) {
+	t.Parallel()
+	ns := temporaltest.NewBare(t)
+	env := servers(t, map[string]string{"DATABASE_URL": postgrestest.New(t).AdminURL, "TEMPORAL_NAMESPACE": ns.Name})
+	temporaltest.Paste(t, "temporal operator search-attribute create --namespace "+ns.Name+" --name CourseId --type Text")
+	got := invoke(t, env, "migrate")
+	if want := "search attribute CourseId exists with type Text, and Keyword is wanted"; got.code != exitFailed || !strings.Contains(got.stderr, want) {
+		t.Errorf("exit code %d, want %d and %q\n%s", got.code, exitFailed, want, got.stderr)
+	}
+	temporaltest.Paste(t, quoted(t, got.stderr, "temporal operator search-attribute remove"))
+	if got := invoke(t, env, "migrate"); got.code != exitOK {
+		t.Errorf("exit code %d\n%s", got.code, got.stderr)
+	}
+	if known, err := worker.KnowsSearchAttributes(t.Context(), ns.Client, ns.Name); !known {
+		t.Errorf("search attributes: %v", err)
 	}
 }
 

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"crypto/rand"
 	"fmt"
 	"io"
 	"net"
@@ -19,6 +20,7 @@ import (
 	"github.com/codeendelea/vidflow/internal/config"
 	"github.com/codeendelea/vidflow/internal/contract"
 	"github.com/codeendelea/vidflow/internal/process"
+	"github.com/codeendelea/vidflow/internal/temporaltest"
 )
 
 const (
@@ -353,6 +355,22 @@ func TestDockerfile(t *testing.T) {
 	for _, want := range []string{"/ca-certificates.crt", "USER 65532:65532", `ENTRYPOINT ["/vidflow"]`} {
 		if !strings.Contains(final, want) {
 			t.Errorf("the final stage has no %s", want)
+		}
+	}
+}
+
+// TestServers_compose_makes_the_namespace, where it is not there, and leaves one that is.
+func TestServers_compose_makes_the_namespace(t *testing.T) {
+	t.Parallel()
+	command := loadCompose(t).Services["temporal-namespace"].Command
+	if len(command) != 1 || !strings.Contains(command[0], "--namespace default") {
+		t.Fatalf("the service runs %q, want a script that makes the namespace default", command)
+	}
+	name := "composed-" + strings.ToLower(rand.Text()[:10])
+	script := strings.ReplaceAll(command[0], "--namespace default", "--namespace "+name)
+	for _, made := range []bool{true, false} {
+		if said := temporaltest.Paste(t, script); strings.Contains(said, "successfully registered") != made {
+			t.Errorf("%s\nsays:\n%s\nand is to make it: %v", script, said, made)
 		}
 	}
 }

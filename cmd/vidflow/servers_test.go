@@ -1,6 +1,7 @@
 package main
 
 import (
+	"crypto/rand"
 	"maps"
 	"net"
 	"net/http"
@@ -13,6 +14,7 @@ import (
 
 	"github.com/codeendelea/vidflow/internal/postgres/postgrestest"
 	"github.com/codeendelea/vidflow/internal/process"
+	"github.com/codeendelea/vidflow/internal/temporaltest"
 	"github.com/codeendelea/vidflow/worker"
 )
 
@@ -129,6 +131,34 @@ func TestServers_migrate(t *testing.T) {
 	}
 }
 
+// TestServers_worker_says_how_a_namespace_is_made, and has what it needs when that was done.
+func TestServers_worker_says_how_a_namespace_is_made(t *testing.T) {
+	t.Parallel()
+	namespace := "made-by-hand-" + strings.ToLower(rand.Text()[:10])
+	env := servers(t, map[string]string{"DATABASE_URL": postgrestest.New(t).URL, "TEMPORAL_NAMESPACE": namespace})
+	got := invoke(t, env, "worker")
+	if got.code != exitFailed || !strings.Contains(got.stderr, "Temporal cannot be used") {
+		t.Errorf("exit code: got %d, want %d\n%s", got.code, exitFailed, got.stderr)
+	}
+	temporaltest.Paste(t, quoted(t, got.stderr, "temporal operator namespace create"))
+	r := start(t, env, "worker")
+	r.until(`"msg":"worker started"`)
+	r.stop()
+	if code := r.code(); code != exitOK {
+		t.Errorf("exit code: got %d, want %d\n%s", code, exitOK, r.log)
+	}
+}
+
+// quoted is the command that a message has between backquotes.
+func quoted(t *testing.T, message, command string) string {
+	t.Helper()
+	found := regexp.MustCompile("`(" + command + " [^`]+)`").FindStringSubmatch(message)
+	if found == nil {
+		t.Fatalf("there is no `%s …` in\n%s", command, message)
+	}
+	return found[1]
+}
+
 func TestServers_refuse_by_name(t *testing.T) {
 	t.Parallel()
 	for name, row := range map[string]struct {
@@ -136,13 +166,6 @@ func TestServers_refuse_by_name(t *testing.T) {
 		args   []string
 		want   []string
 	}{
-		"a namespace that does not exist": {
-			change: func(_ *testing.T, _ *postgrestest.DB, env map[string]string) {
-				env["TEMPORAL_NAMESPACE"] = "no-such-namespace"
-			},
-			args: []string{"worker"},
-			want: []string{"Temporal cannot be used", "temporal operator namespace create --namespace no-such-namespace"},
-		},
 		"a namespace that does not exist, to migrate": {
 			change: func(_ *testing.T, db *postgrestest.DB, env map[string]string) {
 				env["TEMPORAL_NAMESPACE"], env["DATABASE_URL"] = "no-such-namespace", db.AdminURL

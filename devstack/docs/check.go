@@ -23,19 +23,20 @@ import (
 type Checker struct {
 	root     string
 	binary   string // vidflow
+	temporal string // the CLI
 	makefile string
 
 	mu    sync.Mutex
-	lines map[string]error // of vidflow that were tried
+	lines map[string]error // of programs that were tried
 }
 
-// NewChecker returns one for the repository and the binary.
-func NewChecker(root, binary string) (*Checker, error) {
+// NewChecker returns one for the repository, the binary and the Temporal CLI.
+func NewChecker(root, binary, temporal string) (*Checker, error) {
 	makefile, err := os.ReadFile(filepath.Join(root, "Makefile"))
 	if err != nil {
 		return nil, err
 	}
-	return &Checker{root: root, binary: binary, makefile: string(makefile), lines: map[string]error{}}, nil
+	return &Checker{root: root, binary: binary, temporal: temporal, makefile: string(makefile), lines: map[string]error{}}, nil
 }
 
 // Check returns what is wrong with the page, each with its place. Whether its commands do what it says is Run's to find out.
@@ -79,7 +80,7 @@ func (c *Checker) inline(code string) (err error) {
 		return err
 	case variableName.MatchString(code):
 		return c.variable(code)
-	case strings.HasPrefix(code, "make "), strings.HasPrefix(code, "vidflow "):
+	case strings.HasPrefix(code, "make "), strings.HasPrefix(code, "vidflow "), strings.HasPrefix(code, "temporal "):
 		file, parseErr := syntax.NewParser(syntax.Variant(syntax.LangBash)).Parse(strings.NewReader(code), "")
 		if parseErr == nil { // else it is no command, but looks like one
 			c.commands(file, func(_ uint, e error) { err = errors.Join(err, e) })
@@ -115,6 +116,8 @@ func (c *Checker) commands(file *syntax.File, found func(line uint, err error)) 
 					}
 				}
 				found(n.Pos().Line(), c.vidflow(args))
+			case "temporal":
+				found(n.Pos().Line(), c.temporalCLI(args))
 			case "make":
 				found(n.Pos().Line(), c.make(args))
 			}
@@ -123,12 +126,15 @@ func (c *Checker) commands(file *syntax.File, found func(line uint, err error)) 
 	})
 }
 
-// command finds the program that a command line ends up with, where it is vidflow or make, and what it is given.
+// programsKnown are those whose command lines are checked.
+var programsKnown = []string{"vidflow", "temporal", "make"}
+
+// command finds the program that a command line ends up with, where it is a known one, and what it is given.
 func command(words []string) (program string, args []string) {
 	for i, w := range words {
 		begins := i == 0 || slices.Contains([]string{"--", "exec", "run", "time", "nohup", "sudo"}, words[i-1]) ||
 			i == 2 && words[0] == "timeout"
-		if name := path.Base(w); begins && !strings.HasPrefix(w, "-") && (name == "vidflow" || name == "make") {
+		if name := path.Base(w); begins && !strings.HasPrefix(w, "-") && slices.Contains(programsKnown, name) {
 			program, args = name, words[i+1:] // and not the pod of that name before it
 		}
 	}
@@ -159,17 +165,37 @@ func literal(w *syntax.Word) string {
 
 // vidflow has the binary read a command line: asked for help as well, it does nothing else, but refuses what it does not know.
 func (c *Checker) vidflow(args []string) error {
+	return c.try("vidflow", c.binary, args, func(out string, failed error) bool {
+		return failed == nil || strings.Contains(out, "no such file") // a file that the reader has is not here
+	})
+}
+
+// temporalCLI is vidflow for the Temporal CLI, which shows the help of the nearest command when there is none of that name.
+func (c *Checker) temporalCLI(args []string) error {
+	usage := "temporal"
+	for _, a := range args {
+		if strings.HasPrefix(a, "-") {
+			break
+		}
+		usage += " " + a
+	}
+	return c.try("temporal", c.temporal, args, func(out string, failed error) bool {
+		return failed == nil && strings.Contains(out, "\n  "+usage+" [flags]\n")
+	})
+}
+
+// try runs a program with a command line and a request for help, once.
+func (c *Checker) try(name, program string, args []string, good func(out string, failed error) bool) error {
 	args = slices.DeleteFunc(slices.Clone(args), func(a string) bool { return a == "…" })
-	line := strings.Join(args, " ")
+	line := name + " " + strings.Join(args, " ")
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	err, tried := c.lines[line]
 	if !tried {
-		cmd := exec.Command(c.binary, append(args, "--help")...)
+		cmd := exec.Command(program, append(args, "--help")...)
 		cmd.Env = []string{"NO_COLOR=1", noSleep}
-		// A file that the reader has is not here.
-		if out, failed := cmd.CombinedOutput(); failed != nil && !strings.Contains(string(out), "no such file") {
-			err = fmt.Errorf("vidflow does not take %q: %s", line, out)
+		if out, failed := cmd.CombinedOutput(); !good(string(out), failed) {
+			err = fmt.Errorf("%s does not take %q: %v\n%s", name, strings.Join(args, " "), failed, out)
 		}
 		c.lines[line] = err
 	}

@@ -14,7 +14,7 @@ func TestCheck(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c, err := NewChecker(root, os.Getenv("VIDFLOW_TEST_BINARY"))
+	c, err := NewChecker(root, os.Getenv("VIDFLOW_TEST_BINARY"), os.Getenv("VIDFLOW_TEST_TEMPORAL_CLI"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -27,6 +27,10 @@ func TestCheck(t *testing.T) {
 		"flag":                {page: "'''sh cluster\ngo run ./cmd/vidflow status --jsn\n'''\n", want: `docs/page.md:2: vidflow does not take "status --jsn"`},
 		"flag_behind_a_pod":   {page: "'''sh cluster\nkubectl exec pod -- vidflow status --jsn\n'''\n", want: `vidflow does not take "status --jsn"`},
 		"value":               {page: "'''sh cluster\nvidflow adopt --rate fast\n'''\n", want: `vidflow does not take "adopt --rate fast"`},
+		"temporal":            {page: "'''sh cluster\ntemporal workflow list --query 'WorkflowType = \"Video\"' --limit $n\n'''\n`temporal operator cluster health`"},
+		"temporal_command":    {page: "'''sh cluster\ntemporal worker deployment set-version --name x\n'''\n", want: `docs/page.md:2: temporal does not take "worker deployment set-version --name x"`},
+		"temporal_no_command": {page: "`temporal worker deployment`\n", want: `docs/page.md:1: temporal does not take "worker deployment"`},
+		"temporal_flag":       {page: "`temporal workflow show --workflow video/1`\n", want: `docs/page.md:1: temporal does not take "workflow show --workflow video/1"`},
 		"variable_of_vidflow": {page: "'''sh cluster\nTEMPORAL=1 vidflow worker\n'''\n", want: "docs/page.md:2: vidflow reads no variable TEMPORAL"},
 		"variable":            {page: "'''sh cluster\nexport KAFKA_BROKER=x\n'''\n", want: "docs/page.md:2: vidflow has no variable KAFKA_BROKER"},
 		"variable_in_a_text":  {page: "Set `KAFKA_BROKER`.\n", want: "docs/page.md:1: vidflow has no variable KAFKA_BROKER"},

@@ -28,7 +28,7 @@ func TestDocuments(t *testing.T) {
 	}
 	// Another one each time: else go test would show the result of pages as they were, for they are not in this module.
 	_ = os.Getenv("VIDFLOW_TEST_CONTROL")
-	c, err := NewChecker(root, binary)
+	c, err := NewChecker(root, binary, os.Getenv("VIDFLOW_TEST_TEMPORAL_CLI"))
 	if err != nil {
 		t.Fatal(err)
 	}

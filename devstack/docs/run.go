@@ -131,13 +131,15 @@ func (p *Page) missing() (names []string) {
 	return names
 }
 
-// programs puts what the tests run as vidflow and devstack into a folder.
+// programs puts what the tests run as vidflow, devstack and temporal into a folder.
 func programs(t *testing.T, dir string) {
 	t.Helper()
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	for name, variable := range map[string]string{"vidflow": "VIDFLOW_TEST_BINARY", "devstack": "VIDFLOW_TEST_DEVSTACK"} {
+	for name, variable := range map[string]string{
+		"vidflow": "VIDFLOW_TEST_BINARY", "devstack": "VIDFLOW_TEST_DEVSTACK", "temporal": "VIDFLOW_TEST_TEMPORAL_CLI",
+	} {
 		target, err := filepath.Abs(os.Getenv(variable))
 		if os.Getenv(variable) == "" {
 			continue

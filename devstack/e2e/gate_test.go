@@ -89,7 +89,7 @@ func TestExamplePipeline(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	checker, err := docs.NewChecker(root, need(t, "VIDFLOW_TEST_BINARY"))
+	checker, err := docs.NewChecker(root, need(t, "VIDFLOW_TEST_BINARY"), need(t, "VIDFLOW_TEST_TEMPORAL_CLI"))
 	if err != nil {
 		t.Fatal(err)
 	}

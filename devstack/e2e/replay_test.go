@@ -23,6 +23,7 @@ import (
 	"github.com/codeendelea/vidflow/devstack/envfile"
 	"github.com/codeendelea/vidflow/devstack/simulator"
 	"github.com/codeendelea/vidflow/internal/contract"
+	"github.com/codeendelea/vidflow/internal/temporaltest"
 	"github.com/codeendelea/vidflow/workflows"
 )
 
@@ -83,6 +84,9 @@ func TestReplay(t *testing.T) {
 			states[run.Status]++
 			if run.Event == 0 || run.Problem != "the history has the step Begin, this code has a timer" || !strings.Contains(run.Look, run.RunID) {
 				t.Errorf("got %s", line)
+			}
+			if shown := temporaltest.Paste(t, run.Look); !strings.Contains(shown, "WorkflowExecutionStarted") {
+				t.Errorf("%s shows\n%s", run.Look, shown)
 			}
 			file, err := os.Open(run.Saved)
 			if err != nil {

@@ -18,13 +18,13 @@ import (
 
 // WrongTypeError is an attribute that exists with another type. Nothing but a person can mend it.
 type WrongTypeError struct {
-	Name      string
-	Got, Want enumspb.IndexedValueType
+	Namespace, Name string
+	Got, Want       enumspb.IndexedValueType
 }
 
 func (e *WrongTypeError) Error() string {
 	return fmt.Sprintf("search attribute %s exists with type %s, and %s is wanted; remove it with `temporal operator "+
-		"search-attribute remove --name %s`, or use another namespace", e.Name, e.Got, e.Want, e.Name)
+		"search-attribute remove --namespace %s --name %s`, or use another namespace", e.Name, e.Got, e.Want, e.Namespace, e.Name)
 }
 
 // Missing are those of workflows.SearchAttributes that the namespace does not have. An error is a *WrongTypeError, or says
@@ -40,7 +40,7 @@ func Missing(ctx context.Context, c client.Client, namespace string) ([]temporal
 		case !ok:
 			missing = append(missing, key)
 		case got != key.GetValueType():
-			return nil, &WrongTypeError{Name: key.GetName(), Got: got, Want: key.GetValueType()}
+			return nil, &WrongTypeError{Namespace: namespace, Name: key.GetName(), Got: got, Want: key.GetValueType()}
 		}
 	}
 	return missing, nil
