@@ -3,6 +3,7 @@ package e2e
 import (
 	"context"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -70,6 +71,33 @@ func identity(r *kgo.Record) map[string]string {
 		}
 	}
 	return same
+}
+
+// awaitAsks waits until at least so many asks have gone out, and answers a request of each by its idempotency key. A step that
+// a busy machine does not let end in time is tried again, and then sends the same once more.
+func (p *pipeline) awaitAsks(atLeast int) map[string]*kgo.Record {
+	p.t.Helper()
+	var asks map[string]*kgo.Record
+	p.await(fmt.Sprintf("%d asks have gone out", atLeast), func(ctx context.Context) error {
+		records, err := p.requests(ctx)
+		asks = map[string]*kgo.Record{}
+		for _, r := range records {
+			key := identity(r)[contract.HeaderIdempotencyKey]
+			if !strings.HasPrefix(key, string(r.Key)) {
+				p.t.Fatalf("a request has the key %s and the idempotency key %s", r.Key, key)
+			}
+			if asks[key] == nil {
+				asks[key] = r
+			} else if diff := cmp.Diff(identity(asks[key]), identity(r)); diff != "" {
+				p.t.Fatalf("a repeat of the ask %s differs (-first +repeat):\n%s", key, diff)
+			}
+		}
+		if err == nil && len(asks) < atLeast {
+			err = fmt.Errorf("there are %d", len(asks))
+		}
+		return err
+	})
+	return asks
 }
 
 // awaitRequests waits until at least so many requests were published and answers all.

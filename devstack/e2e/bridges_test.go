@@ -46,10 +46,10 @@ func TestBridges_restarted_in_turn(t *testing.T) {
 
 	repeats := p.checkSignalled(videos)
 	t.Logf("%d results, %d signalled twice, longest time without a commit %s", len(videos), repeats, watch.longest)
-	if repeats > len(videos)/20 {
+	if repeats > len(videos)/10 {
 		t.Errorf("%d of %d results were signalled twice", repeats, len(videos))
 	}
-	if watch.longest > 20*time.Second {
+	if watch.longest > 40*time.Second { // a session lasts 45
 		t.Errorf("nothing was committed for %s", watch.longest)
 	}
 	for _, problem := range watch.problems {

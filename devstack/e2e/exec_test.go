@@ -72,7 +72,7 @@ func TestExec_interrupted(t *testing.T) {
 	if code := process.ExitCode(cmd.Wait()); code != 9 {
 		t.Errorf("exit code %d, want the command's own, 9", code)
 	}
-	if took := time.Since(began); took > 10*time.Second {
+	if took := time.Since(began); took > time.Minute {
 		t.Errorf("it took %s to end", took)
 	}
 	if left, err := filepath.Glob(filepath.Join(dir, "*")); err != nil || len(left) > 0 {

@@ -47,7 +47,7 @@ const (
 var everyProcess = []string{worker, starter, bridge}
 
 // patience is how long anything may take that is not told to be slow: the machine may be small and busy.
-const patience = 90 * time.Second
+const patience = 3 * time.Minute
 
 // pipeline is everything that belongs to one test.
 type pipeline struct {
@@ -300,7 +300,7 @@ func (p *pipeline) end(name string, child *process.Process) {
 	if err := child.Signal(syscall.SIGTERM); err != nil {
 		p.t.Errorf("signal %s: %v", name, err)
 	}
-	timer := time.NewTimer(30 * time.Second)
+	timer := time.NewTimer(patience)
 	defer timer.Stop()
 	select {
 	case <-child.Done():

@@ -92,14 +92,7 @@ func TestRedrive_killed(t *testing.T) {
 	}
 	for range 2 {
 		cmd := p.toolCommand("dlq", "redrive", "--all")
-		out, err := cmd.StdoutPipe()
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := cmd.Start(); err != nil {
-			t.Fatal(err)
-		}
-		lines := bufio.NewScanner(out)
+		lines := bufio.NewScanner(startNarrow(t, cmd))
 		for range 50 {
 			if !lines.Scan() {
 				t.Fatal("it ended before it could be killed")

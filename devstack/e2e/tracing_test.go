@@ -73,7 +73,7 @@ func serviceTraces(t *testing.T, c *collector) trace.TracerProvider {
 func (p *pipeline) awaitTrace(c *collector, paths ...[]string) tree {
 	p.t.Helper()
 	var got tree
-	p.awaitFor(20*time.Second, "the trace is whole", func(context.Context) error {
+	p.await("the trace is whole", func(context.Context) error {
 		all := c.holding(postVideo)
 		if len(all) != 1 {
 			return fmt.Errorf("%d traces begin with the creation of a video", len(all))
@@ -271,7 +271,7 @@ func TestTracing_goes_on_after_kills(t *testing.T) {
 	delete(p.own, starter)
 
 	b := soon()
-	b.TranscriptionDelay = simulator.Range{Min: simulator.Duration(4 * time.Second), Max: simulator.Duration(4 * time.Second)}
+	b.TranscriptionDelay = simulator.Range{Min: simulator.Duration(10 * time.Second), Max: simulator.Duration(10 * time.Second)}
 	b.CompressionDelay = b.TranscriptionDelay
 	p.simulateTraced(b, serviceTraces(t, c))
 	p.start(everyProcess...)
@@ -286,7 +286,7 @@ func TestTracing_goes_on_after_kills(t *testing.T) {
 	steps := map[string]string{
 		p.topics.transcribed: tracedWorker + "RunActivity:StoreTranscript", p.topics.compressed: tracedWorker + "RunActivity:SetVideoURL",
 	}
-	p.awaitFor(20*time.Second, "the traces are whole", func(context.Context) error {
+	p.await("the traces are whole", func(context.Context) error {
 		all := c.holding(postVideo)
 		if len(all) != 1 {
 			return fmt.Errorf("%d traces begin with the creation of a video", len(all))
@@ -357,15 +357,15 @@ func TestTracing_off(t *testing.T) {
 			t.Errorf("an event carries a trace: %s", text)
 		}
 	}
-	requests, err := p.requests(ctx)
-	if err != nil || len(requests) != 1 {
-		t.Fatalf("got %d requests, error %v; want one", len(requests), err)
+	ask := contract.Ask{Video: id, N: 1}
+	asks := p.awaitAsks(1)
+	if len(asks) != 1 || asks[ask.Key()] == nil {
+		t.Fatalf("the asks are %v, want %s alone", asks, ask.Key())
 	}
 	headers := map[string]string{}
-	for _, h := range requests[0].Headers {
+	for _, h := range asks[ask.Key()].Headers {
 		headers[h.Key] = string(h.Value)
 	}
-	ask := contract.Ask{Video: id, N: 1}
 	want := map[string]string{
 		contract.HeaderContentType: contract.ContentTypeJSON, contract.HeaderTimestamp: headers[contract.HeaderTimestamp],
 		contract.HeaderIdempotencyKey: ask.Key(), contract.HeaderTraceparent: ask.Traceparent(),

@@ -169,12 +169,17 @@ func (v *versions) ran(ctx context.Context, id contract.VideoID) (ran, error) {
 // began counts videos by the version that their run began on.
 func (v *versions) began(ids []contract.VideoID) map[string]int {
 	v.t.Helper()
-	began := map[string]int{}
-	for _, r := range v.histories(ids) {
-		if len(r.versions) > 0 {
+	var began map[string]int
+	v.await("their runs have begun", func(context.Context) error { // a run asks before its first task has ended
+		began = map[string]int{}
+		for i, r := range v.histories(ids) {
+			if len(r.versions) == 0 {
+				return fmt.Errorf("the run of %s has not", ids[i])
+			}
 			began[r.versions[0]]++
 		}
-	}
+		return nil
+	})
 	return began
 }
 
@@ -326,11 +331,13 @@ func TestVersions_nobody_cares_for(t *testing.T) {
 	v.launchVersion(buildOne, binary)
 	const says = "No version of deployment vidflow is current, and no worker is unversioned: new videos wait."
 	const mend = "temporal worker deployment set-current-version --deployment-name vidflow --build-id one"
-	v.awaitStatus(worker+"-"+buildOne, "degraded")
-	answer, err := readiness.Ask(t.Context(), v.block.URL(opsPort[worker+"-"+buildOne]))
-	if err != nil || !strings.Contains(fmt.Sprintf("%+v", answer), says) || !strings.Contains(fmt.Sprintf("%+v", answer), mend) {
-		t.Errorf("it is ready but for %+v (%v), want %q", answer, err, says)
-	}
+	v.await("the worker says what is missing", func(ctx context.Context) error {
+		answer, err := readiness.Ask(ctx, v.block.URL(opsPort[worker+"-"+buildOne]))
+		if said := fmt.Sprintf("%+v", answer); err == nil && (answer.Status != "degraded" || !strings.Contains(said, says) || !strings.Contains(said, mend)) {
+			err = errors.New(said)
+		}
+		return err
+	})
 	finished, open := v.create(loadLength), v.create(loadLength)
 	v.awaitSays(nil, 4, says, mend)
 
@@ -360,7 +367,7 @@ func TestVersions_nobody_cares_for(t *testing.T) {
 	}
 	v.awaitRun(finished, enumspb.WORKFLOW_EXECUTION_STATUS_COMPLETED)
 	// temporal workflow update-options --versioning-override-behavior pinned …
-	if _, err = v.namespace.Client.UpdateWorkflowExecutionOptions(t.Context(), client.UpdateWorkflowExecutionOptionsRequest{
+	if _, err := v.namespace.Client.UpdateWorkflowExecutionOptions(t.Context(), client.UpdateWorkflowExecutionOptionsRequest{
 		WorkflowId: workflows.WorkflowID(open),
 		WorkflowExecutionOptionsChanges: client.WorkflowExecutionOptionsChanges{VersioningOverride: &client.VersioningOverrideChange{
 			Value: &client.PinnedVersioningOverride{Version: sdk.WorkerDeploymentVersion{DeploymentName: deployment, BuildID: buildTwo}},

@@ -405,12 +405,18 @@ func (w *walk) do(name string, status int, options ...option) answer {
 	r := w.request(name, options...)
 	a := w.sent(name, options)
 	w.holdRequest(name, r, a.wrong || status == http.StatusUnauthorized)
-	r.Body = io.NopCloser(bytes.NewReader(a.body))
-	resp, err := http.DefaultClient.Do(r)
-	if err != nil {
-		w.t.Fatalf("%s: %v", name, err)
+	for deadline := time.Now().Add(patience); ; {
+		r.Body = io.NopCloser(bytes.NewReader(a.body))
+		resp, err := http.DefaultClient.Do(r)
+		if err != nil {
+			w.t.Fatalf("%s: %v", name, err)
+		}
+		if resp.StatusCode != http.StatusServiceUnavailable || status == http.StatusServiceUnavailable || time.Now().After(deadline) {
+			return w.answered(name, status, r, resp)
+		}
+		_ = resp.Body.Close() // a busy machine; it says itself that one is to try again
+		<-time.After(time.Second)
 	}
-	return w.answered(name, status, r, resp)
 }
 
 // holdRequest holds a request against the document.
