@@ -196,7 +196,7 @@ typescript-tools:
 .PHONY: test-mixed
 test-mixed: build-devstack build-race ## Upgrade from the previous version and back, one process at a time, under load (PREVIOUS=HEAD~3)
 	@VIDFLOW_TEST_MIXED=1 VIDFLOW_TEST_PREVIOUS='$(PREVIOUS)' $(DEVSTACK) exec --binary=$(VIDFLOW_RACE) -- \
-		go -C devstack test -race -v -count=1 -timeout=15m -run='^TestMixed$$' $(ARGS) ./e2e
+		go -C devstack test -race -v -count=1 -timeout=15m -parallel=3 -run='^TestMixed$$' $(ARGS) ./e2e
 
 .PHONY: image
 image: ## Build the container image with docker (IMAGE=vidflow:local, ARGS='--platform=linux/arm64 --push')

@@ -12,6 +12,7 @@ import (
 	"github.com/codeendelea/vidflow/devstack/envfile"
 	"github.com/codeendelea/vidflow/devstack/seed"
 	"github.com/codeendelea/vidflow/devstack/simulator"
+	"github.com/codeendelea/vidflow/internal/contract"
 )
 
 // readEachOther has each version take up what the other one has left: dead letters, intents, videos without a run, and all runs.
@@ -85,24 +86,34 @@ func (m *mixed) redrive() {
 func (m *mixed) carryOut(s side) {
 	m.t.Helper()
 	m.sides[m.runs[starter]].stop(starter)
+	var id contract.VideoID
+	m.withoutTemporal(s, func() {
+		v, err := m.sides[s].places.API.Create(m.t.Context(), seed.Courses[0].ID, titled("an intent of "+s.String()))
+		if err != nil {
+			m.t.Fatal(err)
+		}
+		id = v.ID
+	})
+	m.runs[starter] = s.other()
+	m.begin(s.other(), starter)
+	ctx, cancel := context.WithTimeout(m.t.Context(), patience)
+	defer cancel()
+	if _, err := m.sides[s.other()].places.API.Await(ctx, id, api.Video.Done); err != nil {
+		m.t.Fatalf("an intent of the %s version: %v", s, err)
+	}
+}
+
+// withoutTemporal has a starter of that version run, which does not reach Temporal, while do is done.
+func (m *mixed) withoutTemporal(s side, do func()) {
+	m.t.Helper()
 	p := m.sides[s]
 	env := p.env
 	p.env = env.With(envfile.Var{Name: "TEMPORAL_ADDRESS", Value: "127.0.0.1:1"})
 	p.launch(starter)
 	p.awaitStatus(starter, "degraded")
 	p.env = env
-	v, err := p.places.API.Create(m.t.Context(), seed.Courses[0].ID, titled("an intent of "+s.String()))
-	if err != nil {
-		m.t.Fatal(err)
-	}
+	do()
 	p.stop(starter)
-	m.runs[starter] = s.other()
-	m.begin(s.other(), starter)
-	ctx, cancel := context.WithTimeout(m.t.Context(), patience)
-	defer cancel()
-	if _, err := m.sides[s.other()].places.API.Await(ctx, v.ID, api.Video.Done); err != nil {
-		m.t.Fatalf("an intent of the %s version: %v", s, err)
-	}
 }
 
 // adopt has the tool of a version start the run of a video that has none. The worker of the other version works on it.

@@ -34,7 +34,8 @@ import (
 const mixedVariable = "VIDFLOW_TEST_MIXED"
 
 // TestMixed upgrades from each previous version to this one and back, under load: the schema first, then one process at a
-// time, through every combination of versions that there is. Both versions of a process run side by side at each change.
+// time, through every combination of versions that there is. Both versions of a process run side by side at each change. And
+// once, also from a version of long ago, with all of the old ones stopped before the first new one starts.
 func TestMixed(t *testing.T) {
 	if os.Getenv(mixedVariable) == "" {
 		t.Skipf("%s is not set: make test-mixed", mixedVariable)
@@ -42,7 +43,16 @@ func TestMixed(t *testing.T) {
 	for _, v := range previousVersions(t) {
 		t.Run(v.name, func(t *testing.T) {
 			t.Parallel()
-			newMixed(t, v).walk()
+			if !v.skips {
+				t.Run("one by one", func(t *testing.T) {
+					t.Parallel()
+					newMixed(t, v).walk()
+				})
+			}
+			t.Run("all at once", func(t *testing.T) {
+				t.Parallel()
+				newMixed(t, v).atOnce()
+			})
 		})
 	}
 }
@@ -122,27 +132,34 @@ func (v previous) database(t *testing.T) *postgrestest.DB {
 	t.Helper()
 	db := postgrestest.NewEmpty(t)
 	v.migrate(t, v.binary, db)
-	sql, err := exec.CommandContext(t.Context(), v.binary, "migrate", "--print-role-sql").Output()
-	if err != nil {
-		t.Fatal(err)
-	}
 	db.Role = "mixed_" + strings.ToLower(rand.Text()[:10])
-	const password = "secret"
-	db.Exec(t, strings.NewReplacer(`"vidflow"`, `"`+db.Role+`"`, `"vidflow `, `"`+db.Role+` `, `'vidflow'`, `'`+db.Role+`'`, "change-me", password).
-		Replace(string(sql)))
+	grant(t, v.binary, db)
 	t.Cleanup(func() {
 		if _, err := db.Admin.Exec(context.Background(), fmt.Sprintf("drop owned by %[1]s; drop role %[1]s", db.Role)); err != nil {
 			t.Error(err)
 		}
 	})
-	db.URL = db.As(t, db.Role, password)
+	db.URL = db.As(t, db.Role, rolePassword)
 	direct, err := url.Parse(db.AdminURL)
 	if err != nil {
 		t.Fatal(err)
 	}
-	direct.User = url.UserPassword(db.Role, password)
+	direct.User = url.UserPassword(db.Role, rolePassword)
 	db.DirectURL = direct.String()
 	return db
+}
+
+const rolePassword = "secret"
+
+// grant makes the role of the binary's version, or gives it what that version needs more.
+func grant(t *testing.T, binary string, db *postgrestest.DB) {
+	t.Helper()
+	sql, err := exec.CommandContext(t.Context(), binary, "migrate", "--print-role-sql").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	db.Exec(t, strings.NewReplacer(`"vidflow"`, `"`+db.Role+`"`, `"vidflow `, `"`+db.Role+` `, `'vidflow'`, `'`+db.Role+`'`,
+		"change-me", rolePassword).Replace(string(sql)))
 }
 
 // migrate brings the database to the version of the binary, and answers what it said.
@@ -442,8 +459,8 @@ func (t *mixture) add(events []*historypb.HistoryEvent, who map[string]side) err
 			continue
 		}
 		now := by(who, a.GetIdentity())
-		if (a.GetBinaryChecksum() == previousBuild || a.GetWorkerVersion().GetBuildId() == previousBuild) != (now == older) { //nolint:staticcheck // where servers note it
-			return fmt.Errorf("a task of the %s worker is noted as of build %q", now, a.GetBinaryChecksum()) //nolint:staticcheck // as above
+		if (a.GetBinaryChecksum() == previousBuild || a.GetWorkerVersion().GetBuildId() == previousBuild) && now != older { //nolint:staticcheck // where servers note it
+			return fmt.Errorf("a task of the %s worker is noted as of the old one's build", now)
 		}
 		if last < 0 && started == now.other() {
 			t.started[started]++

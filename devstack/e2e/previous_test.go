@@ -23,13 +23,18 @@ type previous struct {
 	name   string // as git knows it
 	source string // folder
 	binary string
+	skips  bool // it is older than the latest release, so that nothing of both runs side by side
 }
 
 // previousBuild is what a previous version calls itself, so that what it has done can be told from what this one has.
 const previousBuild = "previous"
 
+// longAgo is a version of before four of the migrations, most of the API and most of what runs show, which this one still
+// goes on from.
+const longAgo = "4272a1617694"
+
 // previousVersions are the latest release, if there is one, and what main was before this change: HEAD where the tree has
-// changes, else the parent of HEAD.
+// changes, else the parent of HEAD; and one of long ago.
 func previousVersions(t *testing.T) []previous {
 	t.Helper()
 	names := strings.Fields(os.Getenv(previousVariable))
@@ -48,7 +53,17 @@ func previousVersions(t *testing.T) []previous {
 			versions = append(versions, buildPrevious(t, name, commit))
 		}
 	}
-	return versions
+	if os.Getenv(previousVariable) != "" {
+		return versions
+	}
+	commit, err := git("rev-parse", "--verify", "--quiet", longAgo+"^{commit}")
+	if err != nil {
+		t.Logf("NOT TESTED: this clone does not have %s, a version of long ago. In a shallow clone: git fetch --unshallow", longAgo)
+		return versions
+	}
+	v := buildPrevious(t, "long ago", commit)
+	v.skips = true
+	return append(versions, v)
 }
 
 func guessPrevious(t *testing.T) (names []string) {
