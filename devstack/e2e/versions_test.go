@@ -24,6 +24,7 @@ import (
 	"github.com/codeendelea/vidflow/devstack/seed"
 	"github.com/codeendelea/vidflow/devstack/simulator"
 	"github.com/codeendelea/vidflow/internal/contract"
+	"github.com/codeendelea/vidflow/internal/temporaltest"
 	"github.com/codeendelea/vidflow/workflows"
 )
 
@@ -322,13 +323,12 @@ func TestVersions(t *testing.T) {
 }
 
 // TestVersions_nobody_cares_for: a version that nobody made current is said to be none, by the worker and by vidflow status, and so
-// is a run whose version has no worker any more; both are mended by what they say.
+// is a run whose version has no worker any more; both are mended by what they say. Between them the commands of the page.
 func TestVersions_nobody_cares_for(t *testing.T) {
 	t.Parallel()
 	v := newVersions(newPipeline(t))
-	binary := v.binary
 	v.start(starter, bridge)
-	v.launchVersion(buildOne, binary)
+	v.launchVersion(buildOne, v.binary)
 	const says = "No version of deployment vidflow is current, and no worker is unversioned: new videos wait."
 	const mend = "temporal worker deployment set-current-version --deployment-name vidflow --build-id one"
 	v.await("the worker says what is missing", func(ctx context.Context) error {
@@ -339,50 +339,130 @@ func TestVersions_nobody_cares_for(t *testing.T) {
 		return err
 	})
 	finished, open := v.create(loadLength), v.create(loadLength)
-	v.awaitSays(nil, 4, says, mend)
-
-	v.setCurrent(buildOne)
+	v.mendAsSaid(4, says, mend)
 	v.awaitStatus(worker+"-"+buildOne, "ready")
 	v.awaitSays(nil, 0, "new videos go to vidflow:one")
-	_, value := simulator.TranscriptMessage(finished, simulator.Nested)
-	v.produce(v.topics.transcribed, []byte(finished), value)
-	v.compress(finished)
-	v.awaitRun(finished, enumspb.WORKFLOW_EXECUTION_STATUS_COMPLETED)
+	v.deliver(finished)
 	if _, err := v.places.API.Await(t.Context(), open, asked); err != nil {
 		t.Fatal(err)
 	}
 
-	v.launchVersion(buildTwo, binary)
-	v.setCurrent(buildTwo)
-	docs.Run(t, "docs/upgrades.md", docs.Options{Env: v.env.Environ(os.Environ())})
-	v.stopVersion(buildOne) // too early
-	v.awaitSays(nil, 3, "1 open run belongs to a version that no worker runs, such as vidflow:one", "start a worker of that version again")
+	v.launchVersion(buildTwo, v.binary)
+	v.followPage(finished, open)
 
-	// What is reset to its first task goes on in the current version.
-	if _, err := v.namespace.Client.ResetWorkflowExecution(t.Context(), &workflowservice.ResetWorkflowExecutionRequest{
+	// Whatever else vidflow says of versions is mended by it too.
+	v.ramp(buildTwo, 10)
+	v.stopVersion(buildTwo)
+	v.mendAsSaid(4, "10 % of the new videos go to version vidflow:two, which no worker runs",
+		"temporal worker deployment set-ramping-version --deployment-name vidflow --delete")
+	v.awaitRoutes("", "", 0)
+	v.launchVersion(buildOne, v.binary)
+	v.setCurrent(buildOne)
+	v.stop(worker)
+	v.launchVersion(buildTwo, v.binary)
+	v.stopVersion(buildOne)
+	v.mendAsSaid(4, "New videos go to version vidflow:one, which no worker runs",
+		"temporal worker deployment set-current-version --deployment-name vidflow --build-id two")
+	v.awaitSays(nil, 0, "new videos go to vidflow:two")
+	v.launchWorker(worker, v.binary, nil)
+	v.awaitStatus(worker, "ready")
+	v.stopVersion(buildTwo)
+	v.mendAsSaid(4, "New videos go to version vidflow:two, which no worker runs",
+		"temporal worker deployment set-current-version --deployment-name vidflow --unversioned")
+	v.awaitSays(nil, 0)
+	v.awaitRoutes("", "", 0)
+}
+
+// mendAsSaid waits until vidflow status says what is wrong and what to do about it, and does that.
+func (v *versions) mendAsSaid(code int, says, mend string) {
+	v.t.Helper()
+	v.awaitSays(nil, code, says, mend)
+	temporaltest.Paste(v.t, mend, v.env.Environ(nil)...)
+}
+
+// awaitRoutes waits until new videos go where they are to go, says Temporal.
+func (v *versions) awaitRoutes(current, ramping string, percentage float32) {
+	v.t.Helper()
+	build := func(v *sdk.WorkerDeploymentVersion) string {
+		if v == nil {
+			return ""
+		}
+		return v.BuildID
+	}
+	v.await(fmt.Sprintf("%q is current and %q ramped with %g %%", current, ramping, percentage), func(ctx context.Context) error {
+		d, err := v.handle.Describe(ctx, client.WorkerDeploymentDescribeOptions{})
+		if err != nil {
+			return err
+		}
+		r := d.Info.RoutingConfig
+		if build(r.CurrentVersion) != current || build(r.RampingVersion) != ramping || r.RampingVersionPercentage != percentage {
+			return fmt.Errorf("it is %+v", r)
+		}
+		return nil
+	})
+}
+
+// followPage does what the page of upgrades says, from a version that is current to another and to none, while one run is
+// finished and one is open.
+func (v *versions) followPage(finished, open contract.VideoID) {
+	v.t.Helper()
+	steps := []struct {
+		command string
+		before  func()
+	}{
+		{"describe --name vidflow", func() { v.awaitRoutes(buildOne, "", 0) }},
+		{"set-ramping-version", func() {}},
+		{"workflow list", func() { v.awaitRoutes(buildOne, buildTwo, 10) }},
+		{"--delete", func() {}},
+		{"set-current-version", func() { v.awaitRoutes(buildOne, "", 0) }},
+		{"describe-version", func() { v.awaitRoutes(buildTwo, "", 0) }},
+		{"update-options", func() {
+			v.stopVersion(buildOne) // too early
+			v.awaitSays(nil, 3, "1 open run belongs to a version that no worker runs, such as vidflow:one", "start a worker of that version again")
+		}},
+		{"vidflow replay", func() { v.goOn(finished, open) }},
+		{"--unversioned", func() {
+			v.launchWorker(worker, v.binary, nil)
+			v.awaitStatus(worker, "ready")
+		}},
+	}
+	docs.Run(v.t, "docs/upgrades.md", docs.Options{Env: v.env.Environ(os.Environ()), Before: func(b docs.Block) {
+		if len(steps) == 0 || !strings.Contains(b.Commands, steps[0].command) {
+			v.t.Fatalf("docs/upgrades.md:%d: got %q, want one of the commands of %v", b.Line, b.Commands, steps)
+		}
+		steps[0].before()
+		steps = steps[1:]
+	}})
+	if len(steps) > 0 {
+		v.t.Errorf("docs/upgrades.md has no %s", steps[0].command)
+	}
+	v.awaitRoutes("", "", 0)
+}
+
+// goOn sees a run that was moved to another version go on there, and so one that is reset to its first task.
+func (v *versions) goOn(finished, moved contract.VideoID) {
+	v.t.Helper()
+	if _, err := v.namespace.Client.ResetWorkflowExecution(v.t.Context(), &workflowservice.ResetWorkflowExecutionRequest{
 		Namespace: v.namespace.Name, WorkflowExecution: &commonpb.WorkflowExecution{WorkflowId: workflows.WorkflowID(finished)},
 		Reason: "a test", RequestId: uuid.NewString(), WorkflowTaskFinishEventId: 4,
 	}); err != nil {
-		t.Fatal(err)
+		v.t.Fatal(err)
 	}
 	v.awaitRun(finished, enumspb.WORKFLOW_EXECUTION_STATUS_COMPLETED)
-	// temporal workflow update-options --versioning-override-behavior pinned …
-	if _, err := v.namespace.Client.UpdateWorkflowExecutionOptions(t.Context(), client.UpdateWorkflowExecutionOptionsRequest{
-		WorkflowId: workflows.WorkflowID(open),
-		WorkflowExecutionOptionsChanges: client.WorkflowExecutionOptionsChanges{VersioningOverride: &client.VersioningOverrideChange{
-			Value: &client.PinnedVersioningOverride{Version: sdk.WorkerDeploymentVersion{DeploymentName: deployment, BuildID: buildTwo}},
-		}},
-	}); err != nil {
-		t.Fatal(err)
-	}
-	_, value = simulator.TranscriptMessage(open, simulator.Nested)
-	v.produce(v.topics.transcribed, []byte(open), value)
-	v.compress(open)
-	v.awaitRun(open, enumspb.WORKFLOW_EXECUTION_STATUS_COMPLETED)
-	for id, want := range map[contract.VideoID][]string{finished: {buildTwo}, open: {buildOne, buildTwo}} {
-		if r, err := v.ran(t.Context(), id); err != nil || !slices.Equal(r.versions, want) || len(r.failed) > 0 {
-			t.Errorf("the run of %s was on %+v (%v), want %v and nothing failed", id, r, err, want)
+	v.deliver(moved)
+	for id, want := range map[contract.VideoID][]string{finished: {buildTwo}, moved: {buildOne, buildTwo}} {
+		if r, err := v.ran(v.t.Context(), id); err != nil || !slices.Equal(r.versions, want) || len(r.failed) > 0 {
+			v.t.Errorf("the run of %s was on %+v (%v), want %v and nothing failed", id, r, err, want)
 		}
 	}
 	v.awaitSays(nil, 0, "new videos go to vidflow:two")
+}
+
+// deliver produces both results of a video, and waits for the end of its run.
+func (v *versions) deliver(id contract.VideoID) {
+	v.t.Helper()
+	_, value := simulator.TranscriptMessage(id, simulator.Nested)
+	v.produce(v.topics.transcribed, []byte(id), value)
+	v.compress(id)
+	v.awaitRun(id, enumspb.WORKFLOW_EXECUTION_STATUS_COMPLETED)
 }
