@@ -87,6 +87,9 @@ func TestCloud(t *testing.T) {
 			if got := p.tool("status", string(id)); !strings.Contains(got, "done") {
 				t.Errorf("status: %s", got)
 			}
+			if got := temporaltest.Paste(t, "temporal workflow list", p.env.Environ(nil)...); !strings.Contains(got, workflows.WorkflowID(id)) {
+				t.Errorf("the Temporal CLI lists %s", got)
+			}
 			if certificates && front.Passed("vidflow") == 0 || !certificates && front.Passed("/temporal.api.workflowservice.v1.WorkflowService/SignalWithStartWorkflowExecution") == 0 {
 				t.Error("nothing passed the front")
 			}
