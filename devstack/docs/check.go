@@ -195,7 +195,7 @@ func (c *Checker) try(name, program string, args []string, good func(out string,
 		cmd := exec.Command(program, append(args, "--help")...)
 		cmd.Env = []string{"NO_COLOR=1", noSleep}
 		if out, failed := cmd.CombinedOutput(); !good(string(out), failed) {
-			err = fmt.Errorf("%s does not take %q: %v\n%s", name, strings.Join(args, " "), failed, out)
+			err = errors.Join(fmt.Errorf("%s does not take %q: %s", name, strings.Join(args, " "), out), failed)
 		}
 		c.lines[line] = err
 	}
