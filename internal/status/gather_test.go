@@ -283,6 +283,43 @@ func TestGather_finds_runs_that_cannot_go_on(t *testing.T) {
 	}
 }
 
+// TestGatherVideo_asks_a_run_in_vain: a run that nobody answers for in time is no matter of the connection.
+func TestGatherVideo_asks_a_run_in_vain(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	polling := sdk.New(r.namespace.Client, workflows.TaskQueue, sdk.Options{})
+	begun := make(chan struct{})
+	polling.RegisterWorkflowWithOptions(func(ctx workflow.Context, _ workflows.VideoInput) error {
+		if err := workflow.SetQueryHandler(ctx, workflows.QueryState, func() (workflows.State, error) { return workflows.State{}, nil }); err != nil {
+			return err
+		}
+		if !workflow.IsReplaying(ctx) {
+			close(begun)
+		}
+		return workflow.Await(ctx, func() bool { return false })
+	}, workflow.RegisterOptions{Name: workflows.VideoWorkflow})
+	if err := polling.Start(); err != nil {
+		t.Fatal(err)
+	}
+	stop := sync.OnceFunc(polling.Stop)
+	t.Cleanup(stop)
+	id := postgrestest.NewVideoID()
+	if _, err := r.namespace.Client.ExecuteWorkflow(t.Context(), client.StartWorkflowOptions{ID: workflows.WorkflowID(id), TaskQueue: workflows.TaskQueue},
+		workflows.VideoWorkflow, workflows.VideoInput{VideoID: string(id)}); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case <-begun:
+	case <-time.After(patience):
+		t.Fatal("the run does not begin")
+	}
+	stop() // when it has ended its task
+	v := status.GatherVideo(t.Context(), r.sources, id)
+	if want := "no worker has answered in time: none runs, or one has a step of this run in hand"; v.Runs.QueryError != want {
+		t.Errorf("got %q, want %q", v.Runs.QueryError, want)
+	}
+}
+
 // TestGather_in_an_outage: whatever is away, the rest is there, and within seconds. One of the servers takes connections
 // and never answers.
 func TestGather_in_an_outage(t *testing.T) {

@@ -422,11 +422,18 @@ func (s Sources) query(ctx context.Context, workflowID string, r *Runs) {
 	if err == nil {
 		err = answer.Get(&state)
 	}
-	if err != nil {
+	var (
+		late     *serviceerror.DeadlineExceeded
+		canceled *serviceerror.Canceled // which is how some servers say that it is late
+	)
+	switch {
+	case err == nil:
+		r.State = &state
+	case ctx.Err() != nil || errors.As(err, &late) || errors.As(err, &canceled):
+		r.QueryError = "no worker has answered in time: none runs, or one has a step of this run in hand"
+	default:
 		r.QueryError = "no worker answers: " + s.text(err)
-		return
 	}
-	r.State = &state
 }
 
 // records looks whether the partitions still hold what was applied.
