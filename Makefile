@@ -41,6 +41,8 @@ TEMPORAL := bin/temporal
 VIDFLOW  := bin/vidflow
 # What vidflow is measured against.
 FLOORS   := bin/floors
+# A cluster of Kubernetes, for tests.
+CLUSTER  := bin/cluster
 # What the end-to-end tests start: the same program, with the race detector in it.
 VIDFLOW_RACE := bin/vidflow-race
 
@@ -142,6 +144,18 @@ kafkajs: typescript-tools
 .PHONY: test-kubernetes
 test-kubernetes: build-vidflow ## Test deploy/kubernetes: rendered, against Kubernetes' types and the binary; needs no cluster
 	@GOWORK=off go -C deploy/kubernetes test $(ARGS) ./...
+
+# Its own module as well: the first time some minutes go into compiling Kubernetes.
+.PHONY: test-cluster
+test-cluster: build-cluster build-devstack build-race ## Test deploy/kubernetes and docs/kubernetes.md on a real control plane of Kubernetes, with processes for pods
+	@VIDFLOW_TEST_CLUSTER='$(abspath $(CLUSTER))' $(DEVSTACK) exec --binary=$(VIDFLOW_RACE) -- \
+		go -C devstack test -race -count=1 -timeout=15m -run='^TestCluster$$' $(ARGS) ./e2e
+
+.PHONY: build-cluster
+build-cluster:
+	@mkdir -p bin
+	@[ -x $(CLUSTER) ] || echo 'Building the parts of a Kubernetes cluster, the first time several minutes.' >&2
+	@set -o pipefail; CGO_ENABLED=0 GOWORK=off go -C devstack/cluster build -v -ldflags='-s -w' -o ../../$(CLUSTER) . 2>&1 >/dev/null | $(PROGRESS)
 
 # What `make test-kafka` needs beside Go, by the names of Debian's packages.
 .PHONY: kafka-tools
@@ -352,8 +366,9 @@ lint: lint-tools ## Check style, imports, determinism of workflows and go.mod of
 	@cd devstack && ../bin/tools/golangci-lint run --allow-parallel-runners --config ../.golangci.yml ./...
 	@cd tools && GOWORK=off ../bin/tools/golangci-lint run --allow-parallel-runners --config ../.golangci.yml ./...
 	@cd deploy/kubernetes && GOWORK=off ../../bin/tools/golangci-lint run --allow-parallel-runners --config ../../.golangci.yml ./...
+	@cd devstack/cluster && CGO_ENABLED=0 GOWORK=off ../../bin/tools/golangci-lint run --allow-parallel-runners --config ../../.golangci.yml ./...
 	@bin/tools/workflowcheck -config tools/workflowcheck.yaml ./workflows/...
-	@for module in . devstack tools deploy/kubernetes; do \
+	@for module in . devstack tools deploy/kubernetes devstack/cluster; do \
 		GOWORK=off go -C $$module mod tidy -diff || { echo "$$module/go.mod is not tidy (go mod tidy)" >&2; exit 1; }; done
 
 .PHONY: fmt

@@ -192,7 +192,7 @@ func TestRollout_in_the_documented_order(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	selectors := regexp.MustCompile(`(?m)^kubectl apply -k \. --selector '?([^'\n]+)'?$`).FindAllStringSubmatch(string(page), -1)
+	selectors := regexp.MustCompile(`kubectl apply -k \. --selector ('[^'\n]+'|\S+)`).FindAllStringSubmatch(string(page), -1)
 	want := []map[string]bool{
 		{"Namespace": true, "ConfigMap": true, "NetworkPolicy": true, "Job replay": true, "Job migrate": false, "Deployment": false, "WorkerDeployment": false},
 		{"Namespace": false, "ConfigMap": false, "Job replay": false, "Job migrate": true, "Deployment": false, "WorkerDeployment": false},
@@ -207,7 +207,7 @@ func TestRollout_in_the_documented_order(t *testing.T) {
 			t.Fatal(err)
 		}
 		for i, selector := range selectors {
-			s, err := labels.Parse(selector[1])
+			s, err := labels.Parse(strings.Trim(selector[1], "'"))
 			if err != nil {
 				t.Fatal(err)
 			}

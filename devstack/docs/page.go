@@ -18,7 +18,7 @@ import (
 const (
 	// Background is for what a reader does in a terminal of its own: it runs on beside the rest of the page.
 	Background = "background"
-	// Cluster is for what needs a cluster, a cloud or a server that is not here: it is not run.
+	// Cluster is for what needs a cluster, a cloud or a server that is not here: it is run only where Options.Cluster says that one is.
 	Cluster = "cluster"
 	// ByHand is for what changes the machine, takes minutes or does not end: it is not run.
 	ByHand = "by-hand"

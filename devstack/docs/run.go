@@ -32,6 +32,8 @@ type Options struct {
 	State string
 	// Limit bounds the whole page; five minutes when zero.
 	Limit time.Duration
+	// Cluster runs the blocks that are marked so as well: a cluster is there.
+	Cluster bool
 	// Before is called before each block that is run, for what happens beside the reader.
 	Before func(Block)
 }
@@ -75,7 +77,7 @@ func perform(t *testing.T, page *Page, opts Options) error {
 	s := open(t, page, opts)
 	ran := 0
 	for i, b := range page.Blocks {
-		if !b.Run() {
+		if !b.Run() && (b.Mark != Cluster || !opts.Cluster) {
 			continue
 		}
 		if opts.Before != nil {

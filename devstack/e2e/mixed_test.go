@@ -176,15 +176,7 @@ func (v previous) migrate(t *testing.T, binary string, db *postgrestest.DB) stri
 
 func (m *mixed) walk() {
 	m.t.Helper()
-	conn, err := m.db.Admin.Acquire(m.t.Context())
-	if err != nil {
-		m.t.Fatal(err)
-	}
-	err = audit.Watch(m.t.Context(), conn.Conn())
-	conn.Release()
-	if err != nil {
-		m.t.Fatal(err)
-	}
+	m.watch()
 	b := soon()
 	b.SilentTranscriptions, b.Repeats, b.Reorders = 0.08, 0.2, 0.2
 	b.RepeatWithin, b.ReorderWithin = simulator.Duration(3*time.Second), simulator.Duration(3*time.Second)
@@ -214,12 +206,25 @@ func (m *mixed) walk() {
 	if err := services.Behave(b); err != nil {
 		m.t.Fatal(err)
 	}
-	m.judge(services)
+	m.checkHistories(m.judge(m.load, services))
 	m.readEachOther()
 	if m.t.Failed() {
 		return
 	}
 	m.checkErrors()
+}
+
+// watch keeps for judge what is written to the database.
+func (p *pipeline) watch() {
+	p.t.Helper()
+	conn, err := p.db.Admin.Acquire(p.t.Context())
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	defer conn.Release()
+	if err := audit.Watch(p.t.Context(), conn.Conn()); err != nil {
+		p.t.Fatal(err)
+	}
 }
 
 // begin starts a process of one version and remembers its number.
@@ -330,19 +335,19 @@ func lacks(path string, got, want any) string {
 	return ""
 }
 
-// judge waits until everything has come to rest and has it audited, from outside.
-func (m *mixed) judge(services *simulator.Simulator) {
-	m.t.Helper()
+// judge waits until everything has come to rest and has it audited, from outside. It answers the runs of each video.
+func (p *pipeline) judge(l *load, services *simulator.Simulator) map[string][]audit.Run {
+	p.t.Helper()
 	servers := audit.Servers{
-		Database: m.db.AdminURL, Brokers: testBrokers(m.t), Storage: need(m.t, "SUPABASE_URL"),
+		Database: p.db.AdminURL, Brokers: testBrokers(p.t), Storage: need(p.t, "SUPABASE_URL"),
 		Topics: audit.Topics{
-			Asks: m.topics.ask, Transcriptions: m.topics.transcribed, Compressions: m.topics.compressed,
-			TranscriptionGroup: m.env.Value("KAFKA_TRANSCRIPTION_GROUP"), CompressionGroup: m.env.Value("KAFKA_COMPRESSION_GROUP"),
+			Asks: p.topics.ask, Transcriptions: p.topics.transcribed, Compressions: p.topics.compressed,
+			TranscriptionGroup: p.env.Value("KAFKA_TRANSCRIPTION_GROUP"), CompressionGroup: p.env.Value("KAFKA_COMPRESSION_GROUP"),
 		},
-		Temporal: m.namespace.Client, Namespace: m.namespace.Name,
+		Temporal: p.namespace.Client, Namespace: p.namespace.Name,
 	}
 	quiet := 0
-	m.awaitFor(2*patience, "everything is at rest", func(ctx context.Context) error {
+	p.awaitFor(2*patience, "everything is at rest", func(ctx context.Context) error {
 		unrest, err := servers.Unrest(ctx)
 		if pending := services.Stats().Pending; pending > 0 {
 			unrest = append(unrest, fmt.Sprintf("%d requests have yet to be answered", pending))
@@ -356,20 +361,20 @@ func (m *mixed) judge(services *simulator.Simulator) {
 		}
 		return nil
 	})
-	evidence, err := servers.Gather(m.t.Context())
+	evidence, err := servers.Gather(p.t.Context())
 	if err != nil {
-		m.t.Fatal(err)
+		p.t.Fatal(err)
 	}
-	evidence.Retries, evidence.Accepted, evidence.AskAgainAfter = m.load.retries, m.load.accepted, askAgainAfter
+	evidence.Retries, evidence.Accepted, evidence.AskAgainAfter = l.retries, l.accepted, askAgainAfter
 	verdict := audit.Judge(evidence)
 	for kind, findings := range map[string][]string{
 		"lost": verdict.Lost, "doubled": verdict.Doubled, "stuck": verdict.Stuck, "flawed": verdict.Flawed,
 	} {
 		for _, finding := range findings {
-			m.t.Errorf("%s: %s", kind, finding)
+			p.t.Errorf("%s: %s", kind, finding)
 		}
 	}
-	m.checkHistories(evidence.Runs)
+	return evidence.Runs
 }
 
 // mixture counts what one version has taken over from the other; the index says from which.
@@ -418,10 +423,10 @@ func (m *mixed) checkHistories(runs map[string][]audit.Run) {
 	m.checkPure(runs)
 }
 
-func (m *mixed) events(workflowID, runID string) (events []*historypb.HistoryEvent, err error) {
-	ctx, cancel := context.WithTimeout(m.t.Context(), patience)
+func (p *pipeline) events(workflowID, runID string) (events []*historypb.HistoryEvent, err error) {
+	ctx, cancel := context.WithTimeout(p.t.Context(), patience)
 	defer cancel()
-	it := m.namespace.Client.GetWorkflowHistory(ctx, workflowID, runID, false, enumspb.HISTORY_EVENT_FILTER_TYPE_ALL_EVENT)
+	it := p.namespace.Client.GetWorkflowHistory(ctx, workflowID, runID, false, enumspb.HISTORY_EVENT_FILTER_TYPE_ALL_EVENT)
 	for it.HasNext() {
 		event, err := it.Next()
 		if err != nil {
