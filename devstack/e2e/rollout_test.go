@@ -40,6 +40,10 @@ func (c *cluster) rollsOut() {
 			"--images="+c.path("images"), "--logs="+c.path("logs"))
 	}
 	c.start("gateway", "--listen="+p.block.Addr(ports.API), "--kubeconfig="+c.path("kubeconfig"), "--namespace=vidflow", "--service=starter")
+	c.await("there are nodes", func() error {
+		_, err := c.try("kubectl", "wait", "--for=condition=ready", "--timeout=1s", "node/one", "node/two")
+		return err
+	})
 	c.image("0.2.0", p.binary)
 	c.image("0.3.0", p.binary)
 
@@ -190,7 +194,7 @@ func (c *cluster) stopsAtTheGate(p *pipeline, folder, commands string) {
 		c.t.Errorf("they take %s to say so", took)
 	}
 	var made struct {
-		Items []struct{ Kind, Metadata struct{ Name string } }
+		Items []struct{ Metadata struct{ Name string } }
 	}
 	if err := c.get(&made, "deployments,jobs"); err != nil {
 		c.t.Fatal(err)

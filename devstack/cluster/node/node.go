@@ -8,6 +8,7 @@ package node
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"os"
 	"os/signal"
@@ -143,19 +144,20 @@ func (n *node) register(ctx context.Context, port int32) error {
 	object := &core.Node{ObjectMeta: meta.ObjectMeta{Name: n.name, Labels: map[string]string{
 		core.LabelHostname: n.name, core.LabelOSStable: "linux", core.LabelTopologyZone: n.name,
 	}}}
-	object, err := n.client.CoreV1().Nodes().Create(ctx, object, meta.CreateOptions{})
-	if err != nil {
+	if _, err := n.client.CoreV1().Nodes().Create(ctx, object, meta.CreateOptions{}); err != nil {
 		return err
 	}
-	object.Status = core.NodeStatus{
+	patch, err := json.Marshal(map[string]any{"status": core.NodeStatus{
 		Capacity: room, Allocatable: room,
 		Conditions: []core.NodeCondition{{
 			Type: core.NodeReady, Status: core.ConditionTrue, Reason: "Here", LastHeartbeatTime: meta.Now(), LastTransitionTime: meta.Now(),
 		}},
 		Addresses:       []core.NodeAddress{{Type: core.NodeInternalIP, Address: "127.0.0.1"}},
 		DaemonEndpoints: core.NodeDaemonEndpoints{KubeletEndpoint: core.DaemonEndpoint{Port: port}},
+	}})
+	if err == nil {
+		_, err = n.client.CoreV1().Nodes().Patch(ctx, n.name, types.StrategicMergePatchType, patch, meta.PatchOptions{}, "status")
 	}
-	_, err = n.client.CoreV1().Nodes().UpdateStatus(ctx, object, meta.UpdateOptions{})
 	return err
 }
 
