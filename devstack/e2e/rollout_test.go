@@ -253,7 +253,7 @@ func (p *pipeline) forgetRun(id string) {
 	p.await("the foreign run is gone", func(ctx context.Context) error { return p.listed(ctx, id, 0) })
 }
 
-// runs compares the versions that run, and whether two of each are ready.
+// runs compares the versions that are to run.
 func (c *cluster) runs(want string) {
 	c.t.Helper()
 	var d struct {
@@ -264,7 +264,6 @@ func (c *cluster) runs(want string) {
 					Spec struct{ Containers []struct{ Image string } }
 				}
 			}
-			Status struct{ AvailableReplicas, UpdatedReplicas int }
 		}
 	}
 	if err := c.get(&d, "deployments"); err != nil {
@@ -274,9 +273,6 @@ func (c *cluster) runs(want string) {
 	for _, i := range d.Items {
 		_, version, _ := strings.Cut(i.Spec.Template.Spec.Containers[0].Image, ":")
 		got[i.Metadata.Name] = i.Metadata.Name + "=" + version
-		if i.Status.AvailableReplicas != 2 || i.Status.UpdatedReplicas != 2 {
-			c.t.Errorf("%s: %+v", i.Metadata.Name, i.Status)
-		}
 	}
 	if all := strings.Join([]string{got[worker], got[starter], got[bridge]}, " "); all != want {
 		c.t.Errorf("it runs %s, want %s", all, want)

@@ -15,7 +15,7 @@ func (n *node) log(namespace, name string) string {
 
 // serveLogs serves, until ctx is done, what `kubectl logs` asks a node for, and answers the port. All there is so far is
 // shown; nothing is followed.
-func (n *node) serveLogs(ctx context.Context) (int32, error) {
+func (n *node) serveLogs(ctx context.Context) int32 {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /containerLogs/{namespace}/{pod}/{container}", func(w http.ResponseWriter, r *http.Request) {
 		http.ServeFile(w, r, n.log(r.PathValue("namespace"), r.PathValue("pod")))
@@ -23,5 +23,5 @@ func (n *node) serveLogs(ctx context.Context) (int32, error) {
 	server := httptest.NewUnstartedServer(mux)
 	server.StartTLS()
 	context.AfterFunc(ctx, server.Close)
-	return int32(server.Listener.Addr().(*net.TCPAddr).Port), nil
+	return int32(server.Listener.Addr().(*net.TCPAddr).Port)
 }

@@ -80,11 +80,7 @@ func (n *node) run(ctx context.Context) (err error) {
 	if n.client, err = connect(n.kubeconfig); err != nil {
 		return err
 	}
-	port, err := n.serveLogs(ctx)
-	if err != nil {
-		return err
-	}
-	if err := n.register(ctx, port); err != nil {
+	if err := n.register(ctx, n.serveLogs(ctx)); err != nil {
 		return err
 	}
 	n.work.Go(func() { n.keepLease(ctx) })
