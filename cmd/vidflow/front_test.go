@@ -167,14 +167,14 @@ func TestFront_renewed_certificate(t *testing.T) {
 	f.Trust(renewed)
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
-	for deadline := time.After(time.Minute); f.Passed("after") == 0; {
+	for deadline := time.After(patience); f.Passed("after") == 0; {
 		select {
 		case <-tick.C:
 		case <-deadline:
 			t.Fatalf("nothing comes with the new certificate\n%s", r.log)
 		}
 	}
-	r.untilReady()
+	r.untilStatus(process.StatusReady)
 	r.stop()
 	if code := r.code(); code != exitOK {
 		t.Errorf("exit code: got %d, want %d\n%s", code, exitOK, r.log)
@@ -192,11 +192,11 @@ func TestFront_key_that_was_deleted(t *testing.T) {
 	env["TEMPORAL_API_KEY"] = apiKey
 	r := start(t, env, "worker", "kafkabridge")
 	r.until(`"msg":"worker started"`)
-	r.untilReady()
+	r.untilStatus(process.StatusReady)
 	f.Rekey("the-next-key")
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
-	for deadline := time.After(time.Minute); ; {
+	for deadline := time.After(patience); ; {
 		status, readiness := r.probe("/readyz")
 		i := slices.IndexFunc(readiness.Checks, func(c process.CheckResult) bool { return strings.Contains(c.Error, "TEMPORAL_API_KEY") })
 		if status == http.StatusServiceUnavailable && i >= 0 {
@@ -209,7 +209,7 @@ func TestFront_key_that_was_deleted(t *testing.T) {
 		}
 	}
 	f.Rekey(apiKey)
-	r.untilReady()
+	r.untilStatus(process.StatusReady)
 	r.stop()
 	if code := r.code(); code != exitOK {
 		t.Errorf("exit code: got %d, want %d\n%s", code, exitOK, r.log)

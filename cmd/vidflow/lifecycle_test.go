@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -18,6 +19,9 @@ import (
 
 	"github.com/codeendelea/vidflow/internal/process"
 )
+
+// patience is how long anything may take on a busy machine: only a failure meets it.
+const patience = 3 * time.Minute
 
 // awayMessage is what a process says of something that it waits for.
 const awayMessage = `"msg":"dependency is away, waiting for it"`
@@ -46,7 +50,7 @@ func (r *running) code() int {
 	select {
 	case code := <-r.ended:
 		return code
-	case <-time.After(time.Minute):
+	case <-time.After(patience):
 		r.t.Fatalf("it did not end:\n%s", r.log)
 		return 0
 	}
@@ -58,7 +62,7 @@ func (r *running) until(pattern string) []string {
 	expression := regexp.MustCompile(pattern)
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
-	deadline := time.After(time.Minute)
+	deadline := time.After(patience)
 	for {
 		if match := expression.FindStringSubmatch(r.log.String()); match != nil {
 			return match
@@ -89,21 +93,43 @@ func (r *running) probe(path string) (int, process.Readiness) {
 	return resp.StatusCode, readiness
 }
 
-// untilReady waits for everything that is checked to be up.
-func (r *running) untilReady() {
+// untilStatus waits for that answer of /readyz, with 200: a busy machine may keep a check waiting.
+func (r *running) untilStatus(want string) process.Readiness {
 	r.t.Helper()
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
-	deadline := time.After(time.Minute)
+	deadline := time.After(patience)
 	for {
 		status, readiness := r.probe("/readyz")
-		if status == http.StatusOK && readiness.Status == process.StatusReady {
+		if status == http.StatusOK && readiness.Status == want {
+			return readiness
+		}
+		select {
+		case <-tick.C:
+		case <-deadline:
+			r.t.Fatalf("/readyz: got %d %+v, want 200 and %s", status, readiness, want)
+		}
+	}
+}
+
+// untilMetrics waits until a line of /metrics begins with each of the patterns.
+func (r *running) untilMetrics(patterns ...string) {
+	r.t.Helper()
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	deadline := time.After(patience)
+	for {
+		metrics := r.metrics()
+		missing := slices.DeleteFunc(slices.Clone(patterns), func(want string) bool {
+			return regexp.MustCompile("(?m)^" + want).MatchString(metrics)
+		})
+		if len(missing) == 0 {
 			return
 		}
 		select {
 		case <-tick.C:
 		case <-deadline:
-			r.t.Fatalf("/readyz: got %d %+v, want 200 and ready", status, readiness)
+			r.t.Fatalf("/metrics has no %q", missing)
 		}
 	}
 }

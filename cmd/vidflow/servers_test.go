@@ -3,10 +3,12 @@ package main
 import (
 	"crypto/rand"
 	"maps"
+	random "math/rand/v2"
 	"net"
 	"net/http"
 	"os"
 	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -41,18 +43,19 @@ func servers(t *testing.T, changes map[string]string) map[string]string {
 	return env
 }
 
+// freePort is one outside of the range from which the system takes ports for connections: until the program has it, nobody
+// else does by chance.
 func freePort(t *testing.T) string {
 	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	for range 100 {
+		port := strconv.Itoa(10_000 + random.IntN(2_000))
+		if listener, err := net.Listen("tcp", "127.0.0.1:"+port); err == nil {
+			_ = listener.Close()
+			return port
+		}
 	}
-	defer listener.Close()
-	_, port, err := net.SplitHostPort(listener.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	return port
+	t.Fatal("found no free port")
+	return ""
 }
 
 func TestServers_starter_is_ready_with_the_database_alone(t *testing.T) {
@@ -61,10 +64,7 @@ func TestServers_starter_is_ready_with_the_database_alone(t *testing.T) {
 	env := environment(map[string]string{"DATABASE_URL": db.URL, "HOST": "127.0.0.1", "PORT": freePort(t)})
 	r := start(t, env, "starter")
 	r.until(`"msg":"process runs"`)
-	status, readiness := r.probe("/readyz")
-	if status != http.StatusOK || readiness.Status != process.StatusDegraded {
-		t.Errorf("/readyz: got %d %+v, want 200 and degraded", status, readiness)
-	}
+	readiness := r.untilStatus(process.StatusDegraded)
 	for _, check := range readiness.Checks {
 		if up := check.State == process.StateUp; up != (check.Name == "Postgres") {
 			t.Errorf("%s: got %+v, want Postgres alone up", check.Name, check)
@@ -109,10 +109,10 @@ func TestServers_migrate(t *testing.T) {
 	for _, name := range []string{"worker", "starter", "kafkabridge"} {
 		all.until(`"msg":"process runs","process":"` + name + `"`)
 	}
-	all.untilReady() // the bridge runs before its groups have told it what it reads
+	all.untilStatus(process.StatusReady) // the bridge runs before its groups have told it what it reads
 	// Three processes on one page, each with its own clients.
-	metrics := all.metrics()
-	for _, want := range []string{
+	all.untilMetrics(
+
 		`temporal_request_total{.*process="worker"`, `temporal_request_total{.*process="starter"`,
 		`temporal_request_total{.*process="kafkabridge"`, `temporal_request_latency_seconds_bucket{.*le="0.005"`,
 		`pgxpool_max_connections{process="worker"}`, `pgxpool_max_connections{process="starter"}`,
@@ -120,11 +120,7 @@ func TestServers_migrate(t *testing.T) {
 		`kafka_connects_total{client="starter/producer"`, `kafka_connects_total{client="starter/dead_letters"`,
 		`kafka_connects_total{client="bridge/update_transcribe"`, `kafka_connects_total{client="bridge/dead_letters"`,
 		`vidflow_worker_results_total{`, `vidflow_pipeline_waiting_videos{`, `vidflow_bridge_partitions{`,
-	} {
-		if !regexp.MustCompile("(?m)^" + want).MatchString(metrics) {
-			t.Errorf("/metrics has no %s", want)
-		}
-	}
+	)
 	all.stop()
 	if code := all.code(); code != exitOK {
 		t.Errorf("exit code: got %d, want %d\n%s", code, exitOK, all.log)

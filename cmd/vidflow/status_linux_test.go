@@ -99,7 +99,7 @@ func TestStatus_on_a_terminal(t *testing.T) {
 
 func await(t *testing.T, done func() bool) {
 	t.Helper()
-	deadline := time.NewTimer(time.Minute)
+	deadline := time.NewTimer(patience)
 	defer deadline.Stop()
 	ticker := time.NewTicker(10 * time.Millisecond)
 	defer ticker.Stop()
