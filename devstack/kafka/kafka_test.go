@@ -23,7 +23,7 @@ func TestServer(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = anchor.Close() })
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	t.Cleanup(cancel)
 	server := New(Config{
 		Dir: t.TempDir(), Port: block.Port(ports.Kafka), Topics: []string{"a", "b"}, Partitions: 3, MaxMessageBytes: 4 << 20, Log: io.Discard,

@@ -23,7 +23,7 @@ import (
 )
 
 // patience is how long anything may take that is not told to be slow.
-const patience = 60 * time.Second
+const patience = 3 * time.Minute
 
 // site is the Apache Kafka that the tests run on.
 type site struct {

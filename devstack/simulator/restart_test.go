@@ -3,13 +3,12 @@ package simulator_test
 import (
 	"context"
 	"fmt"
-	"net"
-	"strconv"
 	"testing"
 
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/codeendelea/vidflow/devstack/ports"
 	"github.com/codeendelea/vidflow/devstack/simulator"
 )
 
@@ -26,15 +25,11 @@ func TestBrokerRestart(t *testing.T) {
 		}
 		return cluster
 	}
-	cluster := start(0)
-	_, text, err := net.SplitHostPort(cluster.ListenAddrs()[0])
+	port, err := ports.Unused(1) // which no client's own connection can have when the broker comes back
 	if err != nil {
 		t.Fatal(err)
 	}
-	port, err := strconv.Atoi(text)
-	if err != nil {
-		t.Fatal(err)
-	}
+	cluster := start(port)
 	client, err := kgo.NewClient(kgo.SeedBrokers(fmt.Sprintf("127.0.0.1:%d", port)))
 	if err != nil {
 		t.Fatal(err)

@@ -26,7 +26,7 @@ const (
 	compressions   = "finish_compress"
 
 	// deadline is for what must happen; a test that reaches it fails.
-	deadline = 30 * time.Second
+	deadline = 2 * time.Minute
 )
 
 type bundle struct {
