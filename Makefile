@@ -91,11 +91,13 @@ build-race:
 	@CGO_ENABLED=1 go build -race -o $(VIDFLOW_RACE) ./cmd/vidflow
 
 .PHONY: build-devstack
-build-devstack: $(TEMPORAL)
+build-devstack:
+	@mkdir -p bin
 	@[ -x $(DEVSTACK) ] || echo 'Building the development stack. The first time the Temporal server is compiled: several minutes.' >&2
 	@set -o pipefail; go build -v -o $(DEVSTACK) ./devstack 2>&1 >/dev/null | $(PROGRESS)
+	@$(MAKE) --no-print-directory --silent $(TEMPORAL)
 
-# Made anew when its version or its edits are others: seconds.
+# Made anew when its version or its edits are others, after what it shares with the development stack: seconds.
 $(TEMPORAL): devstack/go.mod devstack/go.sum $(wildcard devstack/temporalcli/*.go devstack/temporalcli/*/*.go)
 	@mkdir -p bin
 	@go -C devstack run ./temporalcli '$(abspath $@)'

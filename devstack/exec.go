@@ -87,8 +87,11 @@ func (c *execCmd) Run(sig *interrupts) (err error) {
 
 	env := servers.Environment().With(servers.TestEnvironment()...)
 	if self, err := os.Executable(); err == nil {
-		env = env.With(envfile.Var{Name: "VIDFLOW_TEST_DEVSTACK", Value: self},
-			envfile.Var{Name: "VIDFLOW_TEST_TEMPORAL_CLI", Value: filepath.Join(filepath.Dir(self), "temporal")}) // built with it
+		env = env.With(envfile.Var{Name: "VIDFLOW_TEST_DEVSTACK", Value: self})
+		cli := filepath.Join(filepath.Dir(self), "temporal") // built with it, unless it is run by `go run`
+		if _, err := os.Stat(cli); err == nil {
+			env = env.With(envfile.Var{Name: "VIDFLOW_TEST_TEMPORAL_CLI", Value: cli})
+		}
 	}
 	if c.Binary != "" {
 		env = env.With(envfile.Var{Name: "VIDFLOW_TEST_BINARY", Value: c.Binary})

@@ -17,7 +17,7 @@ func Paste(t testing.TB, lines string, env ...string) string {
 	t.Helper()
 	cli := os.Getenv(CLIVariable)
 	if _, err := os.Stat(cli); err != nil {
-		t.Fatalf("%s: the Temporal CLI is not there (%v): run this with `make test` or `make test-one`, which build it", CLIVariable, err)
+		t.Fatalf("%s: the Temporal CLI is not there (%v): run this with `make test` or `make test-one`, which build it, or say where there is one", CLIVariable, err)
 	}
 	cmd := exec.CommandContext(t.Context(), "sh", "-ec", lines)
 	cmd.Env = append([]string{
