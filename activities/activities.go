@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"golang.org/x/sync/semaphore"
 
 	"github.com/codeendelea/vidflow/internal/contract"
 	"github.com/codeendelea/vidflow/internal/kafka"
@@ -64,6 +65,9 @@ type Config struct {
 	UploadTimeout time.Duration
 	// Observer is told what happens; nil tells nobody.
 	Observer Observer
+	// InHandBytes bounds the transcripts that are being read, decoded or uploaded at one time, by the size of their records;
+	// one that is larger is in hand alone. Each byte takes about five of memory. Default 16 MiB.
+	InHandBytes int64
 	// LateUpload is the longest time that storage may take to finish an upload whose client has gone. Default 30 s.
 	LateUpload time.Duration
 }
@@ -75,6 +79,7 @@ func (c Config) withDefaults() Config {
 	c.Settings.GiveUpAfter = cmp.Or(c.Settings.GiveUpAfter, 24*time.Hour)
 	c.Settings.UnknownGrace = cmp.Or(c.Settings.UnknownGrace, 10*time.Minute)
 	c.UploadTimeout = cmp.Or(c.UploadTimeout, 20*time.Second)
+	c.InHandBytes = cmp.Or(c.InHandBytes, 16<<20)
 	if c.Observer == nil {
 		c.Observer = nobody{}
 	}
@@ -93,13 +98,15 @@ type Deps struct {
 // Activities are the steps of the workflow. All methods may be called concurrently.
 type Activities struct {
 	Deps
-	cfg Config
-	log *slog.Logger
+	cfg    Config
+	log    *slog.Logger
+	inHand *semaphore.Weighted // bytes
 }
 
 // New returns activities that work with deps.
 func New(deps Deps, cfg Config, log *slog.Logger) *Activities {
-	return &Activities{Deps: deps, cfg: cfg.withDefaults(), log: log}
+	cfg = cfg.withDefaults()
+	return &Activities{Deps: deps, cfg: cfg, log: log, inHand: semaphore.NewWeighted(cfg.InHandBytes)}
 }
 
 // snapshot is what the workflow needs to know of a pipeline.

@@ -415,6 +415,39 @@ func cut(w http.ResponseWriter) bool {
 }
 
 // TestStoreTranscriptComesBackWhenTheClaimHasRunOut is told by the database when that is.
+// TestStoreTranscriptWaitsUntilThereIsRoom: transcripts are held in memory while storage takes its time, and only so many fit.
+// Who waits has claimed nothing yet, and gets his turn.
+func TestStoreTranscriptWaitsUntilThereIsRoom(t *testing.T) {
+	t.Parallel()
+	f := setup(t, activities.Config{InHandBytes: 1}) // smaller than every record: one is in hand alone
+	uploading, goOn := make(chan struct{}), make(chan struct{})
+	f.onUpload(func(http.ResponseWriter) bool {
+		close(uploading)
+		<-goOn
+		return false
+	})
+	older, newer := f.result(1), f.result(2)
+	stored := make(chan error, 1)
+	go func() {
+		_, err := f.StoreTranscript(t.Context(), older)
+		stored <- err
+	}()
+	<-uploading
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	if _, err := f.StoreTranscript(ctx, newer); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("without room it ended with %v, want the end of its time", err)
+	}
+	f.onUpload(nil)
+	close(goOn)
+	if err := <-stored; err != nil {
+		t.Fatal(err)
+	}
+	if got, err := f.StoreTranscript(t.Context(), newer); err != nil || got.Outcome != workflows.ResultApplied {
+		t.Errorf("got %+v, %v; want it applied", got, err)
+	}
+}
+
 func TestStoreTranscriptComesBackWhenTheClaimHasRunOut(t *testing.T) {
 	t.Parallel()
 	f := setup(t, activities.Config{})

@@ -38,6 +38,12 @@ func (a *Activities) StoreTranscript(ctx context.Context, in workflows.ApplyInpu
 func (a *Activities) storeTranscript(ctx context.Context, in workflows.ApplyInput) (workflows.Applied, error) {
 	id, pos := in.VideoID, in.Result.Position
 	refer(ctx, in.Result)
+	// Before the claim, which would run out while this waits.
+	size := min(max(int64(in.Result.Size), 1), a.cfg.InHandBytes)
+	if err := a.inHand.Acquire(ctx, size); err != nil {
+		return workflows.Applied{}, fmt.Errorf("wait until other transcripts are stored, since only so many fit into memory: %w", err)
+	}
+	defer a.inHand.Release(size)
 	token, sendBy := uuid.New(), time.Now().Add(prepareTimeout)
 	claim, err := a.Store.Claim(ctx, id, token, pos, prepareTimeout+a.cfg.UploadTimeout+a.cfg.LateUpload)
 	if err != nil {

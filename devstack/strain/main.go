@@ -5,22 +5,25 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/signal"
 	"syscall"
-	"text/tabwriter"
 
 	"github.com/alecthomas/kong"
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
 type command struct {
-	Binary   string `help:"The vidflow binary." type:"existingfile" required:"" placeholder:"PATH"`
-	Small    int    `help:"Records of the backlogs of small ones." default:"200000"`
-	Large    int    `help:"Records of the backlogs of large ones, of one megabyte each." default:"2000"`
-	Limit    int    `help:"The most memory that the bridge may take, in MiB." default:"256"`
-	Temporal string `help:"Address of a Temporal server to use in place of the stand-in." placeholder:"HOST:PORT"`
+	Binary   string   `help:"The vidflow binary." type:"existingfile" required:"" placeholder:"PATH"`
+	Base     string   `help:"The folder of the manifests that have the limits: deploy/kubernetes/base." type:"existingdir" required:"" placeholder:"DIR"`
+	Only     []string `help:"Which processes to measure: kafkabridge, worker, starter." enum:"kafkabridge,worker,starter" default:"kafkabridge,worker,starter"`
+	Small    int      `help:"Records of the backlogs of small ones." default:"200000"`
+	Large    int      `help:"Records of the backlogs of large ones, of one megabyte each." default:"2000"`
+	Largest  int      `help:"Transcripts of the largest size that are stored, or read for captions, at once." default:"64"`
+	Callers  int      `help:"Callers who put in a transcript at once." default:"50"`
+	Temporal string   `help:"Address of a Temporal server for the bridge to use in place of the stand-in." placeholder:"HOST:PORT"`
 }
 
 func main() {
@@ -67,14 +70,34 @@ func (c *command) backlogs() []backlog {
 }
 
 func (c *command) run(ctx context.Context) error {
+	pods, err := pods(c.Base)
+	if err != nil {
+		return err
+	}
+	for _, name := range c.Only {
+		pod, ok := pods[name]
+		if !ok {
+			return fmt.Errorf("%s has no limit for %s", c.Base, name)
+		}
+		fmt.Printf("\n%s, limit %d MiB\n", name, pod.memory>>20)
+		measure := map[string]func(context.Context, *report) error{
+			"kafkabridge": c.bridge, "worker": c.worker, "starter": c.starter,
+		}[name]
+		r := newReport(pod.memory)
+		err := measure(ctx, r)
+		if err = errors.Join(err, r.end()); err != nil {
+			return fmt.Errorf("%s: %w", name, err)
+		}
+	}
+	return nil
+}
+
+func (c *command) bridge(ctx context.Context, r *report) error {
 	rig, err := newRig(c.Binary, c.Temporal)
 	if err != nil {
 		return err
 	}
 	defer rig.close()
-	table := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(table, "backlog\trecords\tMiB\tseconds\tpeak MiB\t")
-	var beyond []string
 	for _, b := range c.backlogs() {
 		if b.records == 0 {
 			continue
@@ -83,16 +106,32 @@ func (c *command) run(ctx context.Context) error {
 		if err != nil {
 			return fmt.Errorf("%s: %w", b.name, err)
 		}
-		fmt.Fprintf(table, "%s\t%d\t%d\t%.1f\t%d\t\n", b.name, b.records, b.records*b.size>>20, m.took.Seconds(), m.peak>>20)
-		if m.peak > int64(c.Limit)<<20 {
-			beyond = append(beyond, b.name)
-		}
-	}
-	if err := table.Flush(); err != nil {
-		return err
-	}
-	if len(beyond) > 0 {
-		return fmt.Errorf("beyond the limit of %d MiB: %q", c.Limit, beyond)
+		r.add(fmt.Sprintf("%d %s", b.records, b.name), m)
 	}
 	return nil
+}
+
+// report is a table that is written as it comes, and says what was beyond a limit.
+type report struct {
+	limit  int64 // bytes
+	beyond []string
+}
+
+func newReport(limit int64) *report {
+	fmt.Printf("%-52s %9s %9s\n", "", "seconds", "peak MiB")
+	return &report{limit: limit}
+}
+
+func (r *report) add(name string, m measurement) {
+	fmt.Printf("%-52s %9.1f %9d\n", name, m.took.Seconds(), m.peak>>20)
+	if m.peak > r.limit {
+		r.beyond = append(r.beyond, name)
+	}
+}
+
+func (r *report) end() error {
+	if len(r.beyond) == 0 {
+		return nil
+	}
+	return fmt.Errorf("beyond the limit of %d MiB: %q", r.limit>>20, r.beyond)
 }

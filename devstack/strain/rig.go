@@ -107,7 +107,7 @@ func (r *rig) measure(ctx context.Context, b backlog) (m measurement, err error)
 	if err = errors.Join(err, made.Error()); err != nil {
 		return m, err
 	}
-	if err := produce(ctx, client, topics[0], b); err != nil {
+	if err := produce(ctx, client, topics[0], b, func(int) string { return uuid.NewString() }); err != nil {
 		return m, err
 	}
 
@@ -180,8 +180,9 @@ func (r *rig) start(id string, topics []string) (*process.Process, error) {
 	return process.Start(cmd, process.Options{})
 }
 
-func produce(ctx context.Context, client *kgo.Client, topic string, b backlog) error {
-	value := newValues(b)
+// produce puts a backlog on a topic, the records for the videos that are named.
+func produce(ctx context.Context, client *kgo.Client, topic string, b backlog, id func(i int) string) error {
+	values := newValues(b)
 	var failed error
 	promise := func(_ *kgo.Record, err error) {
 		if err != nil {
@@ -189,8 +190,8 @@ func produce(ctx context.Context, client *kgo.Client, topic string, b backlog) e
 		}
 	}
 	for i := range b.records {
-		video := uuid.New().String()
-		client.Produce(ctx, &kgo.Record{Topic: topic, Key: []byte(video), Value: value(i, video)}, promise)
+		video := id(i)
+		client.Produce(ctx, &kgo.Record{Topic: topic, Key: []byte(video), Value: []byte(strings.Join(values.of(i, video), ""))}, promise)
 	}
 	if err := client.Flush(ctx); err != nil {
 		return err
@@ -198,23 +199,27 @@ func produce(ctx context.Context, client *kgo.Client, topic string, b backlog) e
 	return failed
 }
 
-// newValues makes transcripts of about a size that compress as well as real ones do.
-func newValues(b backlog) func(i int, video string) []byte {
+// values are transcripts of about a size that compress as well as real ones do.
+type values struct{ words, end string }
+
+func newValues(b backlog) values {
 	var words strings.Builder
+	words.Grow(b.size)
 	for at := 0; words.Len() < b.size-150; at++ {
 		if at > 0 {
 			words.WriteByte(',')
 		}
 		fmt.Fprintf(&words, `{"text":"%s","start":%d.%02d,"end":%d.%02d}`, vocabulary[(at*at+at/7)%len(vocabulary)], at/2, at*37%100, at/2+1, at*53%100)
 	}
-	body := words.String()
-	end := "]}}"
 	if b.poison {
-		end = "]}" // never closed
+		return values{words.String(), "]}"} // never closed
 	}
-	return func(i int, video string) []byte {
-		return fmt.Appendf(nil, `{"video_id":"%s","transcription":{"duration":%d.5,"language":"en","words":[%s%s`, video, 100_000+i, body, end)
-	}
+	return values{words.String(), "]}}"}
+}
+
+// of is the i-th transcript, in its parts: all but the first are the same for all.
+func (v values) of(i int, video string) []string {
+	return []string{fmt.Sprintf(`{"video_id":"%s","transcription":{"duration":%d.5,"language":"en","words":[`, video, 100_000+i), v.words, v.end}
 }
 
 var vocabulary = strings.Fields("the of and to in graph tree edge path is that cycle node for as with this search on are by be queue we it " +
@@ -274,8 +279,8 @@ func (r *rig) received(ctx context.Context) (sum float64, err error) {
 	return sum, lines.Err()
 }
 
-// await repeats a look until it is true, the bridge has ended or the time is over.
-func await(ctx context.Context, bridge *process.Process, look func() (bool, error)) error {
+// await repeats a look until it is true, the process has ended or the time is over.
+func await(ctx context.Context, p *process.Process, look func() (bool, error)) error {
 	ticker := time.NewTicker(100 * time.Millisecond)
 	defer ticker.Stop()
 	for {
@@ -285,8 +290,8 @@ func await(ctx context.Context, bridge *process.Process, look func() (bool, erro
 		}
 		select {
 		case <-ticker.C:
-		case <-bridge.Done():
-			return fmt.Errorf("the bridge ended: %w", bridge.Wait())
+		case <-p.Done():
+			return fmt.Errorf("it ended: %w", p.Wait())
 		case <-ctx.Done():
 			return ctx.Err()
 		}
@@ -294,7 +299,7 @@ func await(ctx context.Context, bridge *process.Process, look func() (bool, erro
 }
 
 // peak is the most memory that a process has had resident so far, as Linux counts it. What the kernel tells of one that
-// has ended would not do: that counts also what it had, as a copy of this process, before it became the bridge.
+// has ended would not do: that counts also what it had, as a copy of this process, before it became another.
 func peak(pid int) (bytes int64, err error) {
 	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	if err != nil {
@@ -306,5 +311,5 @@ func peak(pid int) (bytes int64, err error) {
 			return kib << 10, err
 		}
 	}
-	return 0, errors.New("the kernel does not tell the peak of the bridge's memory")
+	return 0, errors.New("the kernel does not tell the peak of its memory")
 }

@@ -41,6 +41,8 @@ func DecodeTranscription(key, value []byte) (TranscriptionResult, error) {
 //   - The text of a word becomes "text". A word with both has its text in "text", and its "word" is a member like any
 //     other that vidflow does not know: kept.
 //
+// What is large and would grow beyond all bounds is not indented: nothing but nested lists of next to nothing does.
+//
 // Decoding the canonical form gives the same id, the same summary and the same canonical form.
 func DecodeToStore(key, value []byte) (result TranscriptionResult, canonical []byte, err error) {
 	r, err := read(key, value, true)
@@ -58,14 +60,59 @@ func (r *reading) result(key []byte) TranscriptionResult {
 	return result
 }
 
+// A message of more than alwaysIndented bytes is not indented that would so become more than maxGrowth times as long. Words
+// grow to two and a half times their length; what is nested deep and says nothing grows to twenty times.
+const (
+	alwaysIndented = 256 << 10
+	maxGrowth      = 4
+)
+
+// indented is the canonical form as it is stored.
 func (r *reading) indented() []byte {
 	compact := r.canonical()
-	var out bytes.Buffer
-	out.Grow(5 * len(compact) / 2) // more than words usually grow
-	if err := json.Indent(&out, compact, "", "  "); err != nil {
+	size := indentedSize(compact)
+	if len(compact) > alwaysIndented && size > maxGrowth*len(compact) {
+		return compact
+	}
+	out := bytes.NewBuffer(make([]byte, 0, max(size, 2*len(compact)))) // Indent would make room for twice the length
+	if err := json.Indent(out, compact, "", "  "); err != nil {
 		panic("contract: canonical form of a transcription result: " + err.Error())
 	}
 	return out.Bytes()
+}
+
+// indentedSize is the length of what json.Indent makes of well-formed JSON, with two spaces a level; more, if there is white
+// space in it.
+func indentedSize(compact []byte) int {
+	size, depth, inString := len(compact), 0, false
+	for i := 0; i < len(compact); i++ {
+		switch c := compact[i]; {
+		case inString:
+			switch c {
+			case '\\':
+				i++
+			case '"':
+				inString = false
+			}
+		case c == '"':
+			inString = true
+		case c == '{', c == '[':
+			depth++
+			if next := compact[i+1]; next != '}' && next != ']' {
+				size += 1 + 2*depth
+			}
+		case c == '}', c == ']':
+			depth--
+			if last := compact[i-1]; last != '{' && last != '[' {
+				size += 1 + 2*depth
+			}
+		case c == ',':
+			size += 1 + 2*depth
+		case c == ':':
+			size++
+		}
+	}
+	return size
 }
 
 // reading is one pass over a message: what decoding and storing have in common.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync"
 	"time"
 
 	"github.com/google/uuid"
@@ -15,6 +16,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 	semconv "go.opentelemetry.io/otel/semconv/v1.41.0"
 	"go.opentelemetry.io/otel/trace"
+	"golang.org/x/sync/semaphore"
 	"golang.org/x/sync/singleflight"
 
 	"github.com/codeendelea/vidflow/internal/contract"
@@ -23,12 +25,20 @@ import (
 const (
 	// DefaultReaderCacheBytes bounds the values that a Reader keeps.
 	DefaultReaderCacheBytes = 64 << 20
+	// maxCachedBytes is the largest value that is kept: a larger one has hardly a neighbour in its batch to share it with, and
+	// would push many out.
+	maxCachedBytes = 4 << 20
 	// leaderMaxAge is how long the leaders of a topic's partitions are believed; a broker that leads no longer says so.
 	leaderMaxAge = time.Minute
 	// stripes and stripeRecords: within one partition, records whose offsets are in the same run of stripeRecords
 	// share a fetch, and at most stripes fetches are under way.
 	stripes       = 4
 	stripeRecords = 32
+	// brokerFetches and unpackings bound the batches that are in memory beside the cache: a broker sends them one after the
+	// other anyway, and unpacking one, to perhaps twenty times its size, is work for a processor. A broker that is away keeps
+	// nobody from the others.
+	brokerFetches = 4
+	unpackings    = 2
 )
 
 // Reader reads single records where a reference says they are: no group, no position, nothing committed. Brokers hand
@@ -40,8 +50,12 @@ type Reader struct {
 	flights singleflight.Group
 	cache   *valueCache
 	unpack  kgo.Decompressor
+	unpacks *semaphore.Weighted
 	probe   func(context.Context) error
 	tracer  trace.Tracer // nil when nothing is traced
+
+	mu      sync.Mutex
+	fetches map[int32]*semaphore.Weighted // by broker
 }
 
 // NewReader does not connect yet. The role names the client in the log; cacheBytes of 0 means the default.
@@ -57,6 +71,8 @@ func NewReader(cfg Config, log *slog.Logger, role string, cacheBytes int) (*Read
 		timeout: cfg.RequestTimeout,
 		cache:   newValueCache(cacheBytes),
 		unpack:  kgo.DefaultDecompressor(),
+		unpacks: semaphore.NewWeighted(unpackings),
+		fetches: make(map[int32]*semaphore.Weighted),
 		probe:   NewProbe(cl),
 		tracer:  cfg.tracer(),
 	}, nil
@@ -129,19 +145,18 @@ func (r *Reader) fetch(ctx context.Context, topic string, key recordKey) ([]byte
 // fetchBatch returns the values of the batch that holds the record, and caches them. It tries once more when the
 // partition has moved to another broker.
 func (r *Reader) fetchBatch(ctx context.Context, topic string, key recordKey) (map[int64][]byte, error) {
-	records, err := r.fetchFromLeader(ctx, topic, key, leaderMaxAge)
+	values, err := r.fetchFromLeader(ctx, topic, key, leaderMaxAge)
 	if moved(err) {
-		records, err = r.fetchFromLeader(ctx, topic, key, time.Nanosecond)
+		values, err = r.fetchFromLeader(ctx, topic, key, time.Nanosecond)
 	}
 	if err != nil {
 		return nil, classify(err)
 	}
-	values := make(map[int64][]byte, len(records))
-	for _, rec := range records {
-		// A copy: the records of a batch share its memory, and one that stays in the cache would keep all of it.
-		value := bytes.Clone(rec.Value)
-		values[rec.Offset] = value
-		r.cache.put(recordKey{key.topicID, key.partition, rec.Offset}, value)
+	for offset, value := range values {
+		if len(value) > maxCachedBytes {
+			continue
+		}
+		r.cache.put(recordKey{key.topicID, key.partition, offset}, value)
 	}
 	if _, ok := values[key.offset]; !ok {
 		return values, fmt.Errorf("%w: compaction has taken it", ErrGone)
@@ -158,12 +173,48 @@ func moved(err error) bool {
 	return !errors.As(err, &broker) || broker.Retriable
 }
 
-func (r *Reader) fetchFromLeader(ctx context.Context, topic string, key recordKey, maxAge time.Duration) ([]*kgo.Record, error) {
-	p, err := r.batchAt(ctx, topic, key, 0, maxAge)
+func (r *Reader) fetchFromLeader(ctx context.Context, topic string, key recordKey, maxAge time.Duration) (map[int64][]byte, error) {
+	leader, epoch, err := r.leader(ctx, topic, key, maxAge)
 	if err != nil {
 		return nil, err
 	}
-	return r.records(ctx, topic, key, p)
+	fetches := r.fetchesFrom(leader)
+	if err := fetches.Acquire(ctx, 1); err != nil {
+		return nil, err
+	}
+	defer fetches.Release(1)
+	p, err := r.batchFrom(ctx, leader, epoch, topic, key, 0)
+	if err != nil {
+		return nil, err
+	}
+	if err := r.unpacks.Acquire(ctx, 1); err != nil {
+		return nil, err
+	}
+	defer r.unpacks.Release(1)
+	records, err := r.records(ctx, topic, key, p)
+	if err != nil {
+		return nil, err
+	}
+	values := make(map[int64][]byte, len(records))
+	for _, rec := range records {
+		values[rec.Offset] = rec.Value
+		if len(records) > 1 {
+			// A copy: the records of a batch share its memory, and one that stays in the cache would keep all of it.
+			values[rec.Offset] = bytes.Clone(rec.Value)
+		}
+	}
+	return values, nil
+}
+
+func (r *Reader) fetchesFrom(broker int32) *semaphore.Weighted {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	fetches, ok := r.fetches[broker]
+	if !ok {
+		fetches = semaphore.NewWeighted(brokerFetches)
+		r.fetches[broker] = fetches
+	}
+	return fetches
 }
 
 // batchAt asks the partition's leader for the batch at or after the offset, as a consumer with that isolation level is told.
@@ -174,6 +225,12 @@ func (r *Reader) batchAt(
 	if err != nil {
 		return nil, err
 	}
+	return r.batchFrom(ctx, leader, epoch, topic, key, isolation)
+}
+
+func (r *Reader) batchFrom(
+	ctx context.Context, leader, epoch int32, topic string, key recordKey, isolation int8,
+) (*kmsg.FetchResponseTopicPartition, error) {
 	req := kmsg.NewPtrFetchRequest()
 	req.MaxWaitMillis = 0
 	req.MinBytes = 0
