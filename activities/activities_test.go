@@ -414,7 +414,6 @@ func cut(w http.ResponseWriter) bool {
 	return true
 }
 
-// TestStoreTranscriptComesBackWhenTheClaimHasRunOut is told by the database when that is.
 // TestStoreTranscriptWaitsUntilThereIsRoom: transcripts are held in memory while storage takes its time, and only so many fit.
 // Who waits has claimed nothing yet, and gets his turn.
 func TestStoreTranscriptWaitsUntilThereIsRoom(t *testing.T) {
@@ -448,6 +447,7 @@ func TestStoreTranscriptWaitsUntilThereIsRoom(t *testing.T) {
 	}
 }
 
+// TestStoreTranscriptComesBackWhenTheClaimHasRunOut is told by the database when that is.
 func TestStoreTranscriptComesBackWhenTheClaimHasRunOut(t *testing.T) {
 	t.Parallel()
 	f := setup(t, activities.Config{})
