@@ -168,16 +168,18 @@ func (s *Starter) operations(r chi.Router) huma.API {
 			"says which: {\"all\": true} or false. A message may be repeated.",
 	}), s.courseEvents)
 
-	huma.Register(api, op(huma.Operation{
+	put := op(huma.Operation{
 		OperationID: "put-transcription", Method: http.MethodPut, Path: "/api/videos/{videoId}/transcription",
 		Tags: []string{"transcription"}, Summary: "Put a transcript in",
 		Description: "For a transcript made by hand, or by a service without Kafka. It is accepted once all replicas of the broker " +
 			"have it, and then stored like any other result: a newer one replaces it. When the answer is 503, it may have been " +
 			"accepted all the same; sending it again does no harm.",
-		DefaultStatus: http.StatusAccepted, MaxBodyBytes: s.cfg.MaxTranscriptBytes + 1, BodyReadTimeout: 40 * time.Second,
-		SkipValidateBody: true, // it is decoded by the code that decodes results from Kafka
+		DefaultStatus: http.StatusAccepted,
+		RequestBody:   &huma.RequestBody{Required: true}, // complete says what it is
 	}, http.StatusBadRequest, http.StatusNotFound, http.StatusRequestTimeout, http.StatusRequestEntityTooLarge,
-		http.StatusUnprocessableEntity), s.putTranscription)
+		http.StatusUnprocessableEntity)
+	put.Middlewares = append(put.Middlewares, s.withBody)
+	huma.Register(api, put, s.putTranscription)
 
 	huma.Register(api, op(huma.Operation{
 		OperationID: "retry-transcription", Method: http.MethodPost, Path: "/api/videos/{videoId}/transcription/retry",

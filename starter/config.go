@@ -12,6 +12,8 @@ const (
 	defaultAddr            = "0.0.0.0:8000"
 	defaultMaxBody         = 64 << 10
 	defaultMaxTranscript   = 16 << 20
+	defaultBodies          = 32 << 20
+	defaultBodyPatience    = 15 * time.Second
 	defaultRateWindow      = time.Minute
 	defaultShutdownTimeout = 25 * time.Second
 	defaultRelayInterval   = 5 * time.Second
@@ -63,6 +65,12 @@ type Config struct {
 	// the answer is 413 as well.
 	MaxTranscriptBytes int64
 
+	// BodiesBytes bounds the transcripts that are in memory at one time, by their size; one that is larger is there alone.
+	// Default 32 MiB.
+	BodiesBytes int64
+	// BodyPatience is how long a transcript waits for room among them, before its caller is told to come again. Default 15 s.
+	BodyPatience time.Duration
+
 	// HideTitles keeps the titles of videos from Temporal.
 	HideTitles bool
 
@@ -98,6 +106,8 @@ func (c Config) withDefaults() Config {
 	setDefault(&c.RateWindow, defaultRateWindow)
 	setDefault(&c.MaxBodyBytes, defaultMaxBody)
 	setDefault(&c.MaxTranscriptBytes, defaultMaxTranscript)
+	setDefault(&c.BodiesBytes, defaultBodies)
+	setDefault(&c.BodyPatience, defaultBodyPatience)
 	setDefault(&c.PublishTimeout, defaultPublishTimeout)
 	setDefault(&c.RetryTimeout, defaultRetryTimeout)
 	setDefault(&c.RelayInterval, defaultRelayInterval)

@@ -234,7 +234,7 @@ func fromHuma(e *huma.ErrorModel) *Problem {
 		return p.field("body", bodyMessage(e.Errors))
 	}
 	if e.Detail == "cannot read request body" {
-		return problem(http.StatusBadRequest, "body_cut_off", "The body broke off.").field("body", "broke off")
+		return bodyCutOff()
 	}
 	if e.Status >= http.StatusInternalServerError {
 		causes := make([]error, 0, len(e.Errors))
@@ -246,6 +246,10 @@ func fromHuma(e *huma.ErrorModel) *Problem {
 	p := invalid(fieldProblems(e.Errors)...)
 	p.Status, p.Title = e.Status, http.StatusText(e.Status)
 	return p
+}
+
+func bodyCutOff() *Problem {
+	return problem(http.StatusBadRequest, "body_cut_off", "The body broke off.").field("body", "broke off")
 }
 
 // fieldProblems names every wrong field once, by what was found first.

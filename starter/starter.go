@@ -50,6 +50,7 @@ type Starter struct {
 	auth      *authenticator
 	relay     *Relay
 	files     *captionFiles
+	bodies    *bodies
 	metrics   *metrics
 	events    *Events
 	pages     *rounds[placeInCourse, coursePage]
@@ -85,7 +86,7 @@ func New(deps Deps, cfg Config, log *slog.Logger) (*Starter, error) {
 		store: deps.Store, temporal: deps.Temporal, publisher: deps.Publisher, auth: auth,
 		relay:  newRelay(deps.Store, deps.Temporal, deps.Objects, cfg, m, log),
 		events: events, pages: newRounds[placeInCourse, coursePage](make(chan struct{}, streamReads)),
-		files: newCaptionFiles(deps.Transcripts), metrics: m,
+		files: newCaptionFiles(deps.Transcripts), bodies: newBodies(cfg), metrics: m,
 		cfg: cfg, log: log, now: time.Now, close: cancel,
 	}
 	s.handler = s.routes()

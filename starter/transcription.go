@@ -1,7 +1,6 @@
 package starter
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"log/slog"
@@ -19,7 +18,6 @@ type Publisher interface {
 
 type transcriptionInput struct {
 	VideoID videoIDParam `path:"videoId"`
-	RawBody []byte       `contentType:"application/json"`
 }
 
 type transcriptionOutput struct {
@@ -50,7 +48,7 @@ func (s *Starter) putTranscription(ctx context.Context, in *transcriptionInput) 
 	if err := s.ownVideo(ctx, callerOf(ctx), id); err != nil {
 		return nil, err
 	}
-	value := bytes.Clone(in.RawBody) // huma uses the buffer again, and the client may still hold it after a time-out
+	value := bodyOf(ctx)
 	if err := checkTranscription(id, value); err != nil {
 		return nil, err
 	}

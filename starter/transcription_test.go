@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -76,6 +77,52 @@ func TestPutTranscriptionRefused(t *testing.T) {
 		})
 	}
 	equal(t, "records", len(w.publisher.records), 0)
+}
+
+// slowPublisher takes a record when it is let to.
+type slowPublisher struct {
+	starter.Publisher
+	taking, goOn chan struct{}
+}
+
+func (p *slowPublisher) Publish(
+	ctx context.Context, topic string, key, value []byte, headers ...kafka.Header,
+) (partition int32, offset int64, err error) {
+	p.taking <- struct{}{}
+	<-p.goOn
+	return p.Publisher.Publish(ctx, topic, key, value, headers...)
+}
+
+// TestPutTranscriptionWaitsForRoom: of the transcripts on their way to Kafka only so many are in memory. Who waits for room
+// gets it; who waits in vain is told to come again.
+func TestPutTranscriptionWaitsForRoom(t *testing.T) {
+	t.Parallel()
+	for name, patience := range map[string]time.Duration{"long enough": time.Minute, "in vain": 50 * time.Millisecond} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			slow := &slowPublisher{taking: make(chan struct{}, 2), goOn: make(chan struct{})}
+			w := newWorld(t, func(deps *starter.Deps, cfg *starter.Config) {
+				slow.Publisher, deps.Publisher = deps.Publisher, slow
+				cfg.BodiesBytes, cfg.BodyPatience = 1, patience // each is there alone
+			})
+			first, second := w.db.Video(t, w.course), w.db.Video(t, w.course)
+			var calls sync.WaitGroup
+			calls.Go(func() { w.put(first, transcript).expect(t, http.StatusAccepted) })
+			<-slow.taking
+			if patience == time.Minute {
+				calls.Go(func() { w.put(second, transcript).expect(t, http.StatusAccepted) })
+			} else {
+				a := w.put(second, transcript).expect(t, http.StatusServiceUnavailable).code(t, "busy")
+				equal(t, "Retry-After", a.header.Get("Retry-After"), "5")
+			}
+			if len(slow.taking) > 0 {
+				t.Error("the second is there beside the first")
+			}
+			close(slow.goOn)
+			calls.Wait()
+			w.put(second, transcript).expect(t, http.StatusAccepted)
+		})
+	}
 }
 
 func TestPutTranscriptionWithoutKafka(t *testing.T) {
