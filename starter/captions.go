@@ -6,13 +6,16 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
+	"math"
 	"net/http"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
-	lru "github.com/hashicorp/golang-lru/v2"
+	"github.com/hashicorp/golang-lru/v2/simplelru"
 	"golang.org/x/sync/semaphore"
 	"golang.org/x/sync/singleflight"
 
@@ -24,8 +27,8 @@ import (
 
 // Transcripts is the storage that transcripts are in.
 type Transcripts interface {
-	// Get fails with supabase.ErrNotFound when there is no object at path.
-	Get(ctx context.Context, path string) ([]byte, error)
+	// Open fails with supabase.ErrNotFound when there is no object at path.
+	Open(ctx context.Context, path string) (io.ReadCloser, error)
 }
 
 const (
@@ -148,49 +151,90 @@ func matches(ifNoneMatch, tag string) bool {
 }
 
 const (
-	// At most so many files of at most so many bytes are kept: 64 MiB. An hour of speech has up to 150 KB.
-	keptFiles     = 128
-	keptFileBytes = 512 << 10
-	// filesAtOnce bounds memory: a transcript can have tens of megabytes.
+	// keptBytes bounds the files that are kept. An hour of speech has up to 150 KB.
+	keptBytes = 64 << 20
+	// filesAtOnce bounds memory, and of transcripts of more than largeBytes, of which every further megabyte takes about
+	// another two while a file is made of it, one at a time is read to its end.
 	filesAtOnce = 4
+	largeBytes  = 4 << 20
 	fileTimeout = 30 * time.Second
 )
 
 // captionFiles makes files and keeps them. Whoever wants the same file while it is made waits for it.
 type captionFiles struct {
 	transcripts Transcripts
-	kept        *lru.Cache[string, []byte]
+	kept        *keptFiles
 	making      singleflight.Group
 	slots       *semaphore.Weighted
+	large       *semaphore.Weighted
 }
 
 func newCaptionFiles(transcripts Transcripts) *captionFiles {
-	kept, err := lru.New[string, []byte](keptFiles)
+	return &captionFiles{
+		transcripts: transcripts, kept: newKeptFiles(keptBytes),
+		slots: semaphore.NewWeighted(filesAtOnce), large: semaphore.NewWeighted(1),
+	}
+}
+
+// keptFiles are the files that were asked for last, up to a number of bytes. It is safe for concurrent use.
+type keptFiles struct {
+	limit int
+
+	mu    sync.Mutex
+	files *simplelru.LRU[string, []byte]
+	bytes int
+}
+
+func newKeptFiles(limit int) *keptFiles {
+	k := &keptFiles{limit: limit}
+	files, err := simplelru.NewLRU(math.MaxInt, func(_ string, file []byte) { k.bytes -= len(file) })
 	if err != nil {
 		panic(err) // a size that is not positive
 	}
-	return &captionFiles{transcripts: transcripts, kept: kept, slots: semaphore.NewWeighted(filesAtOnce)}
+	k.files = files
+	return k
+}
+
+func (k *keptFiles) get(key string) ([]byte, bool) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.files.Get(key)
+}
+
+// add keeps no file that would push out most of the others.
+func (k *keptFiles) add(key string, file []byte) {
+	if len(file) > k.limit/2 {
+		return
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.files.Remove(key)
+	k.files.Add(key, file)
+	k.bytes += len(file)
+	for k.bytes > k.limit {
+		k.files.RemoveOldest()
+	}
 }
 
 // file is the one of a video that tag names; an empty tag names none, and then it is made anew.
 func (c *captionFiles) file(ctx context.Context, id contract.VideoID, tag string) ([]byte, error) {
 	key := id.String() + " " + tag
 	if tag != "" {
-		if file, ok := c.kept.Get(key); ok {
+		if file, ok := c.kept.get(key); ok {
 			return file, nil
 		}
 	}
 	// Made for all who wait for it, and so not ended by the first one's going away.
 	detached := context.WithoutCancel(ctx)
 	made := c.making.DoChan(key, func() (any, error) {
-		if file, ok := c.kept.Get(key); ok { // made between the look above and this call
+		if file, ok := c.kept.get(key); ok { // made between the look above and this call
 			return file, nil
 		}
 		ctx, cancel := context.WithTimeout(detached, fileTimeout)
 		defer cancel()
 		file, err := c.make(ctx, id)
-		if err == nil && tag != "" && len(file) <= keptFileBytes {
-			c.kept.Add(key, file)
+		if err == nil && tag != "" {
+			c.kept.add(key, file)
 		}
 		return file, err
 	})
@@ -208,13 +252,44 @@ func (c *captionFiles) make(ctx context.Context, id contract.VideoID) ([]byte, e
 		return nil, fmt.Errorf("wait to read the transcript of video %s: %w", id, err)
 	}
 	defer c.slots.Release(1)
-	stored, err := c.transcripts.Get(ctx, id.TranscriptPath())
+	stored, err := c.transcripts.Open(ctx, id.TranscriptPath())
 	if err != nil {
 		return nil, err
 	}
-	file, err := captions.FromTranscript(stored)
+	defer stored.Close()
+	in := &largeReader{Reader: stored, ctx: ctx, large: c.large}
+	defer in.release()
+	file, err := captions.FromTranscript(in)
 	if err != nil {
 		return nil, fmt.Errorf("captions of video %s: %w", id, err)
 	}
 	return file, nil
+}
+
+// largeReader reads past largeBytes when no other does.
+type largeReader struct {
+	io.Reader
+	ctx   context.Context // of the request that it is read for
+	large *semaphore.Weighted
+	read  int
+	holds bool
+}
+
+// Read implements io.Reader.
+func (r *largeReader) Read(p []byte) (int, error) {
+	if r.read > largeBytes && !r.holds {
+		if err := r.large.Acquire(r.ctx, 1); err != nil {
+			return 0, fmt.Errorf("wait to read a large transcript: %w", err)
+		}
+		r.holds = true
+	}
+	n, err := r.Reader.Read(p)
+	r.read += n
+	return n, err
+}
+
+func (r *largeReader) release() {
+	if r.holds {
+		r.large.Release(1)
+	}
 }

@@ -112,6 +112,9 @@ func TestCaptionsWhenSomethingIsAway(t *testing.T) {
 		t.Errorf("got %v, want Retry-After, and to be stored nowhere", a.header)
 	}
 	w.objects.fail(nil)
+	w.objects.breakOff(&supabase.Error{Message: "the answer was cut: unexpected EOF"})
+	w.call(http.MethodGet, captionsOf(id), "", nil).expect(t, http.StatusServiceUnavailable).code(t, "unavailable")
+	w.objects.breakOff(nil)
 	w.call(http.MethodGet, captionsOf(id), "", nil).expect(t, http.StatusOK)
 
 	w.transcribed(id, 2, `"not a word"`)

@@ -14,6 +14,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/iotest"
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
@@ -334,9 +335,10 @@ type objects struct {
 	reads   int
 	removed []string
 	err     error
+	cut     error // what ends an object in its middle
 }
 
-func (o *objects) Get(_ context.Context, path string) ([]byte, error) {
+func (o *objects) Open(_ context.Context, path string) (io.ReadCloser, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.reads++
@@ -347,7 +349,10 @@ func (o *objects) Get(_ context.Context, path string) ([]byte, error) {
 	if !ok {
 		return nil, supabase.ErrNotFound
 	}
-	return []byte(content), nil
+	if o.cut != nil {
+		return io.NopCloser(io.MultiReader(strings.NewReader(content[:len(content)/2]), iotest.ErrReader(o.cut))), nil
+	}
+	return io.NopCloser(strings.NewReader(content)), nil
 }
 
 func (o *objects) put(path, content string) {
@@ -379,6 +384,12 @@ func (o *objects) fail(err error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.err = err
+}
+
+func (o *objects) breakOff(err error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.cut = err
 }
 
 func (o *objects) was(path string) bool {

@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"io"
@@ -75,7 +76,7 @@ func TestCaptions(t *testing.T) {
 // captionsOf is the file that a recording of the simulator's has to give.
 func captionsOf(t *testing.T, id contract.VideoID, opts ...simulator.Option) string {
 	t.Helper()
-	file, err := captions.FromTranscript(simulator.Transcript(id, opts...))
+	file, err := captions.FromTranscript(bytes.NewReader(simulator.Transcript(id, opts...)))
 	if err != nil {
 		t.Fatal(err)
 	}

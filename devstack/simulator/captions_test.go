@@ -1,6 +1,7 @@
 package simulator_test
 
 import (
+	"bytes"
 	"fmt"
 	"strings"
 	"testing"
@@ -21,7 +22,7 @@ func TestCaptionsOfRecordings(t *testing.T) {
 	t.Parallel()
 	for n := range 24 {
 		id := contract.VideoID(uuid.NewSHA1(uuid.NameSpaceURL, fmt.Append(nil, n)).String())
-		words, err := captions.Words(simulator.Transcript(id, simulator.Length(time.Hour)))
+		words, err := captions.Words(bytes.NewReader(simulator.Transcript(id, simulator.Length(time.Hour))))
 		if err != nil {
 			t.Fatal(err)
 		}

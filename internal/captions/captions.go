@@ -1,9 +1,12 @@
 package captions
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
+
+	"github.com/go-json-experiment/json"
+	jsonv1 "github.com/go-json-experiment/json/v1"
 )
 
 // Version of the rules by which cues are cut and written. It is raised with each change after which the same transcript
@@ -27,7 +30,7 @@ type Cue struct {
 }
 
 // FromTranscript makes a WebVTT file of a stored transcript.
-func FromTranscript(stored []byte) ([]byte, error) {
+func FromTranscript(stored io.Reader) ([]byte, error) {
 	words, err := Words(stored)
 	if err != nil {
 		return nil, err
@@ -35,14 +38,15 @@ func FromTranscript(stored []byte) ([]byte, error) {
 	return WebVTT(Cut(words)), nil
 }
 
-// Words reads a transcript as it is stored: in nested form. Other members are skipped.
-func Words(stored []byte) ([]Word, error) {
+// Words reads a transcript as it is stored: in nested form. Other members are skipped. Of what is stored next to nothing is
+// held in memory beside the words.
+func Words(stored io.Reader) ([]Word, error) {
 	var message struct {
 		Transcription *struct {
 			Words []Word `json:"words"`
 		} `json:"transcription"`
 	}
-	if err := json.Unmarshal(stored, &message); err != nil {
+	if err := json.UnmarshalRead(stored, &message, jsonv1.DefaultOptionsV1(), jsonv1.ReportErrorsWithLegacySemantics(false)); err != nil {
 		return nil, fmt.Errorf("read a stored transcript: %w", err)
 	}
 	if message.Transcription == nil {

@@ -16,7 +16,7 @@ func TestWithoutWords(t *testing.T) {
 		"null":        `{"transcription": {"words": null}}`,
 		"empty words": `{"transcription": {"words": [{"text": "", "start": 0, "end": 1}, {"text": " \u0000\n", "start": 1, "end": 1}]}}`,
 	} {
-		got, err := captions.FromTranscript([]byte(stored))
+		got, err := captions.FromTranscript(strings.NewReader(stored))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -25,7 +25,7 @@ func TestWithoutWords(t *testing.T) {
 		}
 	}
 	for _, stored := range []string{"", "[]", "{}", `{"transcription": 1}`, `{"transcription": {"words": "none"}}`} {
-		if _, err := captions.FromTranscript([]byte(stored)); err == nil {
+		if _, err := captions.FromTranscript(strings.NewReader(stored)); err == nil {
 			t.Errorf("%q: no error", stored)
 		}
 	}

@@ -285,7 +285,7 @@ func FuzzCut(f *testing.F) {
 func FuzzTranscript(f *testing.F) {
 	f.Add([]byte(`{"video_id": "x", "transcription": {"duration": 1.5, "words": [{"text": "hello", "start": 0.0, "end": 0.5}]}}`))
 	f.Fuzz(func(t *testing.T, stored []byte) {
-		if words, err := captions.Words(stored); err == nil {
+		if words, err := captions.Words(bytes.NewReader(stored)); err == nil {
 			checkFile(t, words)
 		}
 	})

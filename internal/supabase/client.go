@@ -163,10 +163,27 @@ func (c *Client) Delete(ctx context.Context, path string) error {
 
 // Get reads the object at path, past any cache in front of the public URL. ErrNotFound when it is not there.
 func (c *Client) Get(ctx context.Context, path string) ([]byte, error) {
+	object, err := c.Open(ctx, path)
+	if err != nil {
+		return nil, err
+	}
+	defer object.Close()
+	return io.ReadAll(object)
+}
+
+// Open is Get for who does not need all of the object at a time. The time-out is for reading it too. Errors of reading are
+// of type *Error as well.
+func (c *Client) Open(ctx context.Context, path string) (io.ReadCloser, error) {
 	call := c.call("read", http.MethodGet, path)
 	call.url = c.base.JoinPath("object", "authenticated", c.bucket, path)
 	call.limit = maxObjectBytes
-	return c.do(ctx, call)
+	ctx, cancel := context.WithTimeout(ctx, c.timeout)
+	res, err := c.exchange(ctx, call)
+	if err != nil {
+		cancel()
+		return nil, err
+	}
+	return &answer{client: c, call: call, ctx: ctx, cancel: cancel, body: res.Body}, nil
 }
 
 // PublicURL is where anybody can read the object at path.
@@ -234,13 +251,24 @@ func (cl call) failed(e *Error) *Error {
 	return e
 }
 
-// do sends the call through storage-go and returns the answer's body, or an *Error.
+// do sends the call and returns the answer's body, or an *Error.
 func (c *Client) do(ctx context.Context, cl call) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(ctx, c.timeout)
+	defer cancel()
+	res, err := c.exchange(ctx, cl)
+	if err != nil {
+		return nil, err
+	}
+	body := &answer{client: c, call: cl, ctx: ctx, cancel: cancel, body: res.Body}
+	defer body.Close()
+	return io.ReadAll(body)
+}
+
+// exchange sends the call through storage-go and returns a successful answer, or an *Error.
+func (c *Client) exchange(ctx context.Context, cl call) (*http.Response, error) {
 	if cl.path != "" && !validPath(cl.path) {
 		return nil, cl.failed(&Error{Status: http.StatusBadRequest, Code: "InvalidKey", Message: "the path is not one of this bucket", answered: true})
 	}
-	ctx, cancel := context.WithTimeout(ctx, c.timeout)
-	defer cancel()
 	var sent atomic.Bool
 	req, err := c.request(ctx, cl, &sent)
 	if err != nil {
@@ -251,21 +279,43 @@ func (c *Client) do(ctx context.Context, cl call) ([]byte, error) {
 	if res == nil {
 		return nil, cl.failed(c.lost(ctx, err, sent.Load()))
 	}
-	defer res.Body.Close()
 	if refusal, ok := res.Body.(*refusal); ok {
 		return nil, cl.failed(c.refused(res, refusal))
 	}
-	answer, err := io.ReadAll(io.LimitReader(res.Body, cl.limit+1))
-	if err != nil {
-		return nil, cl.failed(c.lost(ctx, fmt.Errorf("the answer was cut: %w", err), true))
-	}
-	if int64(len(answer)) > cl.limit {
-		return nil, cl.failed(&Error{
-			Status: http.StatusRequestEntityTooLarge, Message: fmt.Sprintf("the answer is longer than %d bytes", cl.limit),
-			answered: true, doubt: cl.method != http.MethodGet,
+	return res, nil
+}
+
+// answer is the body of a successful answer, up to the call's limit.
+type answer struct {
+	client *Client
+	call   call
+	ctx    context.Context // of the call
+	cancel context.CancelFunc
+	body   io.ReadCloser
+	read   int64
+}
+
+// Read implements io.Reader.
+func (a *answer) Read(p []byte) (n int, err error) {
+	n, err = a.body.Read(p)
+	a.read += int64(n)
+	switch {
+	case a.read > a.call.limit:
+		err = a.call.failed(&Error{
+			Status: http.StatusRequestEntityTooLarge, Message: fmt.Sprintf("the answer is longer than %d bytes", a.call.limit),
+			answered: true, doubt: a.call.method != http.MethodGet,
 		})
+	case err != nil && !errors.Is(err, io.EOF):
+		err = a.call.failed(a.client.lost(a.ctx, fmt.Errorf("the answer was cut: %w", err), true))
 	}
-	return answer, nil
+	return n, err
+}
+
+// Close implements io.Closer.
+func (a *answer) Close() error {
+	err := a.body.Close()
+	a.cancel()
+	return err
 }
 
 // request makes the request. Its scheme is one of ours, by which it reaches roundTrip below storage-go.
