@@ -15,9 +15,12 @@ TEMPORAL_STORE ?= sqlite
 PREVIOUS ?=
 PKG ?= ./internal/postgres
 ARGS ?=
-# How many records of each kind `make strain` has the bridge work off.
+# How many records of each kind `make strain` has the bridge work off, the worker a quarter of the large ones; how many
+# transcripts of the largest size it has, and how many callers the API.
 SMALL ?= 200000
 LARGE ?= 2000
+LARGEST ?= 16
+CALLERS ?= 50
 # How many streams of events `make bench-events` has one starter serve.
 LISTENERS ?= 1000
 # How long `make fuzz` spends on each of its targets.
@@ -277,8 +280,9 @@ fuzz: ## Send every decoder, the API and the bridge's tracker what nobody though
 	done
 
 .PHONY: strain
-strain: build-vidflow ## Measure the bridge's memory while it works off a backlog (SMALL=200000 LARGE=2000, of 1 MB)
-	@go -C devstack run ./strain --binary='$(abspath $(VIDFLOW))' --small='$(SMALL)' --large='$(LARGE)'
+strain: build-devstack build-vidflow ## Measure the most memory that each process takes (SMALL=200000 LARGE=2000, of 1 MB, LARGEST=16 CALLERS=50, ARGS=--only=worker)
+	@$(DEVSTACK) exec -- go -C devstack run ./strain --binary='$(abspath $(VIDFLOW))' --base='$(abspath deploy/kubernetes/base)' \
+		--small='$(SMALL)' --large='$(LARGE)' --largest='$(LARGEST)' --callers='$(CALLERS)' $(ARGS)
 
 .PHONY: bench
 bench: build-devstack build-vidflow build-floors ## Measure vidflow against the least that has to be done (ARGS='--only=pipeline --rounds=3')

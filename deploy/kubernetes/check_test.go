@@ -16,6 +16,7 @@ import (
 
 	batch "k8s.io/api/batch/v1"
 	core "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
 	meta "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/util/intstr"
@@ -291,6 +292,9 @@ func (c *checker) check(o *objects) (problems []string) {
 	return problems
 }
 
+// memoryLimit is a variable that Go itself reads: from there on it collects more often.
+const memoryLimit = "GOMEMLIMIT"
+
 func (c *checker) checkPod(p pod, env map[string]string) (problems []string) {
 	wrong := func(format string, args ...any) {
 		problems = append(problems, p.String()+": "+fmt.Sprintf(format, args...))
@@ -302,7 +306,7 @@ func (c *checker) checkPod(p pod, env map[string]string) (problems []string) {
 	}
 	known := c.program.variables(p.name)
 	for name := range env {
-		if !slices.Contains(known, name) {
+		if name != memoryLimit && !slices.Contains(known, name) {
 			wrong("%s does not read %s", p.name, name)
 		}
 	}
@@ -326,10 +330,17 @@ func (c *checker) checkPod(p pod, env map[string]string) (problems []string) {
 	if p.spec.EnableServiceLinks == nil || *p.spec.EnableServiceLinks {
 		wrong("is given variables of Services")
 	}
-	for _, resource := range []core.ResourceName{core.ResourceCPU, core.ResourceMemory} {
-		request, limit := container.Resources.Requests[resource], container.Resources.Limits[resource]
+	for _, kind := range []core.ResourceName{core.ResourceCPU, core.ResourceMemory} {
+		request, limit := container.Resources.Requests[kind], container.Resources.Limits[kind]
 		if request.IsZero() || limit.IsZero() || request.Cmp(limit) > 0 {
-			wrong("requests %s of %s, and may have %s", &request, resource, &limit)
+			wrong("requests %s of %s, and may have %s", &request, kind, &limit)
+		}
+	}
+	if soft, ok := env[memoryLimit]; ok {
+		// Quantities of Kubernetes end as those of Go do, but for the B.
+		most, err := resource.ParseQuantity(strings.TrimSuffix(soft, "B"))
+		if limit := container.Resources.Limits.Memory(); err != nil || most.Value() > limit.Value()*9/10 {
+			wrong("has %s %s, and is killed beyond %s", memoryLimit, soft, limit)
 		}
 	}
 	if p.kind == "Job" {

@@ -130,6 +130,8 @@ var broken = []struct{ variant, path, old, text, want string }{
 	{path: "base/network.yaml", old: "port: api", text: "port: ops", want: "nobody may reach its port api"},
 	// Resources, places and selectors.
 	{path: worker, old: "memory: 128Mi", text: "memory: 1Gi", want: "requests 1Gi of memory, and may have 512Mi"},
+	{path: worker, old: "value: 400MiB", text: "value: 500MiB", want: "has GOMEMLIMIT 500MiB, and is killed beyond 512Mi"},
+	{path: worker, old: "value: 400MiB", text: "value: 400M B", want: "has GOMEMLIMIT 400M B"},
 	{path: worker, old: "labelSelector: {matchLabels: {app.kubernetes.io/name: vidflow, app.kubernetes.io/component: worker}}", text: "labelSelector: {matchLabels: {app.kubernetes.io/component: starter}}", want: "spread by the labels of another"},
 	{path: worker, old: "labels: {app.kubernetes.io/name: vidflow, app.kubernetes.io/component: worker}\n    spec", text: "labels: {app.kubernetes.io/name: vidflow, app.kubernetes.io/component: workers}\n    spec", want: "Deployment worker selects the pods of []"},
 	{path: worker, old: "maxUnavailable: 1\n", text: "maxUnavailable: 0\n", want: "holds up the drain"},

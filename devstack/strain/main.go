@@ -1,6 +1,8 @@
-// Command strain measures how much memory `vidflow kafkabridge` takes at most while it works off a backlog. The binary
-// is the one that ships, in a process of its own; the broker and a stand-in for Temporal, which accepts signals faster
-// than a server can, are in this one.
+// Command strain measures how much memory the processes of vidflow take at most: the bridge while it works off a backlog, the
+// worker while it stores a burst of large transcripts, the API while a crowd calls it, and what a roll-out runs. The binary is
+// the one that ships, in a process of its own, with what of deploy/kubernetes decides about memory. The bridge has a broker
+// and a stand-in for Temporal, which accepts signals faster than a server can, in this process; the others have the servers of
+// `devstack exec`.
 package main
 
 import (
@@ -9,6 +11,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 
 	"github.com/alecthomas/kong"
@@ -18,17 +21,18 @@ import (
 type command struct {
 	Binary   string   `help:"The vidflow binary." type:"existingfile" required:"" placeholder:"PATH"`
 	Base     string   `help:"The folder of the manifests that have the limits: deploy/kubernetes/base." type:"existingdir" required:"" placeholder:"DIR"`
-	Only     []string `help:"Which processes to measure: kafkabridge, worker, starter." enum:"kafkabridge,worker,starter" default:"kafkabridge,worker,starter"`
+	Only     []string `help:"Which processes to measure: ${enum}." enum:"kafkabridge,worker,starter,replay,migrate" default:"kafkabridge,worker,starter,replay,migrate"`
+	Match    string   `help:"Measure only what has this in its name."`
 	Small    int      `help:"Records of the backlogs of small ones." default:"200000"`
-	Large    int      `help:"Records of the backlogs of large ones, of one megabyte each." default:"2000"`
-	Largest  int      `help:"Transcripts of the largest size that are stored, or read for captions, at once." default:"64"`
+	Large    int      `help:"Records of the backlogs of large ones, of one megabyte each; a quarter of them for the worker." default:"2000"`
+	Largest  int      `help:"Transcripts of the largest size that are stored, or read for captions, at once." default:"16"`
 	Callers  int      `help:"Callers who put in a transcript at once." default:"50"`
 	Temporal string   `help:"Address of a Temporal server for the bridge to use in place of the stand-in." placeholder:"HOST:PORT"`
 }
 
 func main() {
 	var c command
-	kong.Parse(&c, kong.Description("Measures the memory of vidflow kafkabridge while it works off a backlog."))
+	kong.Parse(&c, kong.Description("Measures the most memory that the processes of vidflow take, and fails beyond the limits of deploy/kubernetes."))
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	err := c.run(ctx)
 	stop()
@@ -81,7 +85,7 @@ func (c *command) run(ctx context.Context) error {
 		}
 		fmt.Printf("\n%s, limit %d MiB\n", name, pod.memory>>20)
 		measure := map[string]func(context.Context, *report) error{
-			"kafkabridge": c.bridge, "worker": c.worker, "starter": c.starter,
+			"kafkabridge": c.bridge, "worker": c.worker, "starter": c.starter, "replay": c.replay, "migrate": c.migrate,
 		}[name]
 		r := newReport(pod.memory)
 		err := measure(ctx, r)
@@ -99,7 +103,7 @@ func (c *command) bridge(ctx context.Context, r *report) error {
 	}
 	defer rig.close()
 	for _, b := range c.backlogs() {
-		if b.records == 0 {
+		if b.records == 0 || !strings.Contains(b.name, c.Match) {
 			continue
 		}
 		m, err := rig.measure(ctx, b)

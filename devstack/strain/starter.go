@@ -38,12 +38,15 @@ type crowd struct {
 func (c *command) crowds() []crowd {
 	const kib = 1 << 10
 	const whole, hours = largest - 64*kib, 1200 * kib
+	named := func(format string, args ...any) string { return fmt.Sprintf(format, args...) }
 	return []crowd{
-		{name: "transcripts put in, of three hours", size: hours, puts: c.Callers},
-		{name: "the largest transcripts put in", size: whole, puts: c.Callers},
-		{name: "captions of the largest transcripts", size: whole, captions: c.Largest},
-		{name: "listeners and lists", size: hours, listeners: 20 * c.Callers, lists: c.Callers},
-		{name: "all of it at once", size: whole, puts: c.Callers, captions: c.Largest, listeners: 20 * c.Callers, lists: c.Callers},
+		{name: named("%d put in a transcript of 1.2 MB", c.Callers), size: hours, puts: c.Callers},
+		{name: named("%d put in one of 16 MiB", c.Callers), size: whole, puts: c.Callers},
+		{name: named("captions of %d of 16 MiB", c.Largest), size: whole, captions: c.Largest},
+		{
+			name: named("both, %d listeners and %d lists", 20*c.Callers, c.Callers), size: whole,
+			puts: c.Callers, captions: c.Largest, listeners: 20 * c.Callers, lists: c.Callers,
+		},
 	}
 }
 
@@ -54,6 +57,9 @@ func (c *command) starter(ctx context.Context, r *report) error {
 	}
 	defer s.close()
 	for _, crowd := range c.crowds() {
+		if !strings.Contains(crowd.name, c.Match) {
+			continue
+		}
 		m, err := s.starter(ctx, crowd)
 		if err != nil {
 			return fmt.Errorf("%s: %w", crowd.name, err)
