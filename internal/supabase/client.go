@@ -178,12 +178,13 @@ func (c *Client) Open(ctx context.Context, path string) (io.ReadCloser, error) {
 	call.url = c.base.JoinPath("object", "authenticated", c.bucket, path)
 	call.limit = maxObjectBytes
 	ctx, cancel := context.WithTimeout(ctx, c.timeout)
-	res, err := c.exchange(ctx, call)
+	object, err := c.exchange(ctx, call)
 	if err != nil {
 		cancel()
 		return nil, err
 	}
-	return &answer{client: c, call: call, ctx: ctx, cancel: cancel, body: res.Body}, nil
+	object.cancel = cancel
+	return object, nil
 }
 
 // PublicURL is where anybody can read the object at path.
@@ -255,17 +256,17 @@ func (cl call) failed(e *Error) *Error {
 func (c *Client) do(ctx context.Context, cl call) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
-	res, err := c.exchange(ctx, cl)
+	body, err := c.exchange(ctx, cl)
 	if err != nil {
 		return nil, err
 	}
-	body := &answer{client: c, call: cl, ctx: ctx, cancel: cancel, body: res.Body}
 	defer body.Close()
 	return io.ReadAll(body)
 }
 
-// exchange sends the call through storage-go and returns a successful answer, or an *Error.
-func (c *Client) exchange(ctx context.Context, cl call) (*http.Response, error) {
+// exchange sends the call through storage-go and returns a successful answer, or an *Error. The answer is to be read in the
+// time of ctx.
+func (c *Client) exchange(ctx context.Context, cl call) (*answer, error) {
 	if cl.path != "" && !validPath(cl.path) {
 		return nil, cl.failed(&Error{Status: http.StatusBadRequest, Code: "InvalidKey", Message: "the path is not one of this bucket", answered: true})
 	}
@@ -275,22 +276,22 @@ func (c *Client) exchange(ctx context.Context, cl call) (*http.Response, error) 
 		return nil, cl.failed(&Error{Message: err.Error(), answered: true})
 	}
 
-	res, err := c.api.Do(req, nil)
+	res, err := c.api.Do(req, nil) //nolint:bodyclose // the answer's Close closes it; a refusal is closed already
 	if res == nil {
 		return nil, cl.failed(c.lost(ctx, err, sent.Load()))
 	}
 	if refusal, ok := res.Body.(*refusal); ok {
 		return nil, cl.failed(c.refused(res, refusal))
 	}
-	return res, nil
+	return &answer{client: c, call: cl, ctx: ctx, body: res.Body, cancel: func() {}}, nil
 }
 
 // answer is the body of a successful answer, up to the call's limit.
 type answer struct {
 	client *Client
 	call   call
-	ctx    context.Context // of the call
-	cancel context.CancelFunc
+	ctx    context.Context    // of the call
+	cancel context.CancelFunc // called when it is closed
 	body   io.ReadCloser
 	read   int64
 }
