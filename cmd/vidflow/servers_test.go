@@ -14,8 +14,10 @@ import (
 
 	"go.temporal.io/sdk/client"
 
+	"github.com/codeendelea/vidflow/internal/config"
 	"github.com/codeendelea/vidflow/internal/postgres/postgrestest"
 	"github.com/codeendelea/vidflow/internal/process"
+	"github.com/codeendelea/vidflow/internal/replay"
 	"github.com/codeendelea/vidflow/internal/temporaltest"
 	"github.com/codeendelea/vidflow/worker"
 )
@@ -142,6 +144,23 @@ func TestServers_worker_says_how_a_namespace_is_made(t *testing.T) {
 	r.stop()
 	if code := r.code(); code != exitOK {
 		t.Errorf("exit code: got %d, want %d\n%s", code, exitOK, r.log)
+	}
+}
+
+// TestServers_lookAt_shows_any_run: anybody may have started one, under any id.
+func TestServers_lookAt_shows_any_run(t *testing.T) {
+	t.Parallel()
+	ns := temporaltest.New(t)
+	cfg := config.Temporal{Address: os.Getenv(temporaltest.Variable), Namespace: ns.Name}
+	for _, id := range []string{"video/0b0e4a3e-35cf-4cd3-9a0c-0c1f3f3d9a01", `it's "odd"; $HOME >x`, "--id"} {
+		run, err := ns.Client.ExecuteWorkflow(t.Context(), client.StartWorkflowOptions{ID: id, TaskQueue: "nobody-polls-it"}, "Any")
+		if err != nil {
+			t.Fatal(err)
+		}
+		command := lookAt(cfg, replay.Result{WorkflowID: run.GetID(), RunID: run.GetRunID()})
+		if shown := temporaltest.Paste(t, command); !strings.Contains(shown, "WorkflowExecutionStarted") {
+			t.Errorf("%s shows\n%s", command, shown)
+		}
 	}
 }
 
