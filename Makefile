@@ -108,9 +108,9 @@ $(TEMPORAL): devstack/go.mod devstack/go.sum $(wildcard devstack/temporalcli/*.g
 .PHONY: test
 test: build-devstack build-race ## Run every test, on servers of its own, with the race detector
 	@$(DEVSTACK) exec --binary=$(VIDFLOW_RACE) -- bash -euo pipefail -c '\
-		go test -race -timeout=15m $(ARGS) ./...; \
+		go test -race -timeout=30m $(ARGS) ./...; \
 		cd devstack; \
-		go test -race -timeout=20m $(ARGS) $$(go list ./... | grep -vE "$(LINK_SERVER)|$(USE_MORE)")'
+		go test -race -timeout=40m $(ARGS) $$(go list ./... | grep -vE "$(LINK_SERVER)|$(USE_MORE)")'
 	@$(MAKE) --no-print-directory test-kubernetes
 
 .PHONY: test-one
@@ -120,16 +120,16 @@ test-one: build-devstack build-race ## Run the tests of one package on servers o
 .PHONY: test-kafka
 test-kafka: kafka-tools build-devstack build-race ## Run the integration tests on Apache Kafka (TLS, logins, permissions) and behind PgBouncer
 	@$(DEVSTACK) exec --kafka=apache --pooler --binary=$(VIDFLOW_RACE) -- bash -euo pipefail -c '\
-		go test -race -timeout=15m $(ARGS) ./internal/postgres; \
+		go test -race -timeout=30m $(ARGS) ./internal/postgres; \
 		cd devstack; \
-		go test -race -timeout=15m $(ARGS) ./pgbouncer; \
-		go test -race -timeout=15m $(ARGS) ./kafkatest; \
-		go test -race -timeout=15m -skip="^Test(Exec|Dev)" $(ARGS) ./e2e'
+		go test -race -timeout=30m $(ARGS) ./pgbouncer; \
+		go test -race -timeout=30m $(ARGS) ./kafkatest; \
+		go test -race -timeout=30m -skip="^Test(Exec|Dev)" $(ARGS) ./e2e'
 
 .PHONY: test-takeover
 test-takeover: takeover-tools kafkajs build-devstack build-race ## Take over from KafkaJS consumers on Apache Kafka, and give back to them, under load
 	@VIDFLOW_TEST_KAFKAJS=1 $(DEVSTACK) exec --kafka=apache --binary=$(VIDFLOW_RACE) -- \
-		go -C devstack test -race -count=1 -timeout=15m -parallel=3 -run='^TestTakeOver' $(ARGS) ./e2e
+		go -C devstack test -race -count=1 -timeout=30m -parallel=3 -run='^TestTakeOver' $(ARGS) ./e2e
 
 .PHONY: takeover-tools
 takeover-tools:
@@ -143,7 +143,7 @@ takeover-tools:
 # The consumers that vidflow replaces, with what they need.
 .PHONY: kafkajs
 kafkajs: typescript-tools
-	@cd devstack/kafkajs && { [ node_modules/.package-lock.json -nt package-lock.json ] || npm ci --silent --ignore-scripts; }
+	@cd devstack/kafkajs && { [ node_modules/.package-lock.json -nt package-lock.json ] || npm ci --silent --fetch-retries=5 --ignore-scripts; }
 
 # A module of its own, outside of go.work: Kubernetes' libraries want other versions of what all modules have.
 .PHONY: test-kubernetes
@@ -154,7 +154,7 @@ test-kubernetes: build-vidflow ## Test deploy/kubernetes: rendered, against Kube
 .PHONY: test-cluster
 test-cluster: build-cluster build-devstack build-race ## Test deploy/kubernetes and docs/kubernetes.md on a real control plane of Kubernetes, with processes for pods
 	@VIDFLOW_TEST_CLUSTER='$(abspath $(CLUSTER))' $(DEVSTACK) exec --binary=$(VIDFLOW_RACE) -- \
-		go -C devstack test -race -count=1 -timeout=15m -run='^TestCluster$$' $(ARGS) ./e2e
+		go -C devstack test -race -count=1 -timeout=30m -run='^TestCluster$$' $(ARGS) ./e2e
 
 .PHONY: build-cluster
 build-cluster:
@@ -173,12 +173,12 @@ kafka-tools:
 
 .PHONY: test-browser
 test-browser: browser-tools build-devstack build-race ## Run the tests that look through a real browser
-	@$(DEVSTACK) exec --binary=$(VIDFLOW_RACE) -- go -C devstack test -race -timeout=15m $(ARGS) ./browsertest
+	@$(DEVSTACK) exec --binary=$(VIDFLOW_RACE) -- go -C devstack test -race -timeout=30m $(ARGS) ./browsertest
 
 .PHONY: screenshots
 screenshots: browser-tools build-devstack build-vidflow ## Take the pictures of docs/operators.md anew, from a pipeline of its own
 	@mkdir -p docs/images
-	@$(DEVSTACK) exec --binary=$(VIDFLOW) -- go -C devstack test -count=1 -timeout=15m ./browsertest \
+	@$(DEVSTACK) exec --binary=$(VIDFLOW) -- go -C devstack test -count=1 -timeout=30m ./browsertest \
 		-run=TestTemporalUI -screenshots='$(abspath docs/images)'
 
 .PHONY: browser-tools
@@ -188,7 +188,7 @@ browser-tools:
 
 .PHONY: test-alerts
 test-alerts: prometheus-tools build-devstack build-race ## Test alerts, dashboards and runbook with a real Prometheus, and raise the alerts
-	@VIDFLOW_TEST_PROMETHEUS=1 $(DEVSTACK) exec --binary=$(VIDFLOW_RACE) -- go -C devstack test -race -timeout=15m -run="^Test(Alerts|Promtool)" $(ARGS) ./oncall ./e2e
+	@VIDFLOW_TEST_PROMETHEUS=1 $(DEVSTACK) exec --binary=$(VIDFLOW_RACE) -- go -C devstack test -race -timeout=30m -run="^Test(Alerts|Promtool)" $(ARGS) ./oncall ./e2e
 
 .PHONY: prometheus-tools
 prometheus-tools:
@@ -197,12 +197,12 @@ prometheus-tools:
 
 .PHONY: test-typescript
 test-typescript: typescript build-devstack build-race ## Walk through the API with a TypeScript client that is generated from openapi.json
-	@VIDFLOW_TEST_TYPESCRIPT=1 $(DEVSTACK) exec --binary=$(VIDFLOW_RACE) -- go -C devstack test -race -count=1 -run='^TestTypeScript$$' $(ARGS) ./e2e
+	@VIDFLOW_TEST_TYPESCRIPT=1 $(DEVSTACK) exec --binary=$(VIDFLOW_RACE) -- go -C devstack test -race -count=1 -timeout=30m -run='^TestTypeScript$$' $(ARGS) ./e2e
 
 # Generates the client and compiles what uses it, strictly.
 .PHONY: typescript
 typescript: typescript-tools
-	@cd clients/typescript && npm ci --silent --ignore-scripts && npm run --silent generate >/dev/null && npm run --silent build
+	@cd clients/typescript && npm ci --silent --fetch-retries=5 --ignore-scripts && npm run --silent generate >/dev/null && npm run --silent build
 
 .PHONY: typescript-tools
 typescript-tools:
@@ -215,7 +215,7 @@ typescript-tools:
 .PHONY: test-mixed
 test-mixed: build-devstack build-race ## Upgrade from the previous version and back, one process at a time, under load (PREVIOUS=HEAD~3)
 	@VIDFLOW_TEST_MIXED=1 VIDFLOW_TEST_PREVIOUS='$(PREVIOUS)' $(DEVSTACK) exec --binary=$(VIDFLOW_RACE) -- \
-		go -C devstack test -race -v -count=1 -timeout=15m -parallel=3 -run='^TestMixed$$' $(ARGS) ./e2e
+		go -C devstack test -race -v -count=1 -timeout=30m -parallel=3 -run='^TestMixed$$' $(ARGS) ./e2e
 
 .PHONY: image
 image: ## Build the container image with docker (IMAGE=vidflow:local, ARGS='--platform=linux/arm64 --push')
@@ -224,7 +224,7 @@ image: ## Build the container image with docker (IMAGE=vidflow:local, ARGS='--pl
 
 .PHONY: test-image
 test-image: image-tools build-devstack ## Build the container image without docker, and run it
-	@$(DEVSTACK) exec -- go -C devstack test -race -count=1 -timeout=15m $(ARGS) ./imagetest
+	@$(DEVSTACK) exec -- go -C devstack test -race -count=1 -timeout=30m $(ARGS) ./imagetest
 
 .PHONY: image-tools
 image-tools:
@@ -264,7 +264,7 @@ release: ## Build the archives of a release, their bills of materials and checks
 
 .PHONY: test-release
 test-release: ## Build a release twice, from different folders, and look at what is in it
-	@GOWORK=off go -C tools test -count=1 -timeout=15m $(ARGS) ./release
+	@GOWORK=off go -C tools test -count=1 -timeout=30m $(ARGS) ./release
 
 .PHONY: smoke
 smoke: build-devstack build-vidflow ## Send videos through a whole pipeline, unattended, and check what comes of them
@@ -312,7 +312,7 @@ build-floors:
 .PHONY: bench-events
 bench-events: build-devstack build-vidflow ## Measure a starter with many listeners to its events, and what announcing them costs (LISTENERS=1000)
 	@VIDFLOW_TEST_LISTENERS='$(LISTENERS)' $(DEVSTACK) exec --binary=$(VIDFLOW) -- \
-		go -C devstack test -count=1 -v -timeout=15m -run='^Test(Listeners|Announcing|Events_long)$$' ./e2e
+		go -C devstack test -count=1 -v -timeout=30m -run='^Test(Listeners|Announcing|Events_long)$$' ./e2e
 
 # The tools use the brokers of the environment, else those of a running `make dev`.
 KAFKA_ENV = [ -n "$${KAFKA_BROKERS:-}" ] || { \
