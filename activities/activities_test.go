@@ -454,7 +454,7 @@ func TestStoreTranscriptComesBackWhenTheClaimHasRunOut(t *testing.T) {
 	f.otherClaim()
 	_, err := f.StoreTranscript(t.Context(), f.result(5))
 	var app *temporal.ApplicationError
-	if !errors.As(err, &app) || app.NextRetryDelay() <= 50*time.Second || app.NextRetryDelay() > time.Minute {
+	if !errors.As(err, &app) || app.NextRetryDelay() <= 20*time.Second || app.NextRetryDelay() > time.Minute {
 		t.Errorf("got %v, want a retry in about a minute", err)
 	}
 }

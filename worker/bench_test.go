@@ -38,7 +38,7 @@ const (
 	requests    = "Transcribe"
 	transcripts = "update_transcribe"
 	compressed  = "finish_compress"
-	deadline    = 60 * time.Second
+	deadline    = 3 * time.Minute
 	title       = "Loops and ranges"
 	build       = "a-build"
 )
@@ -186,7 +186,7 @@ func newBench(t *testing.T, ns temporaltest.Namespace, settings workflows.Settin
 func (b *bench) startWorker() {
 	ctx, cancel := context.WithCancel(context.WithoutCancel(b.ctx))
 	done := make(chan error, 1)
-	w := worker.New(b.temporal, b.steps, worker.Config{Build: build, StopTimeout: 5 * time.Second}, slog.New(slog.DiscardHandler))
+	w := worker.New(b.temporal, b.steps, worker.Config{Build: build, StopTimeout: time.Minute}, slog.New(slog.DiscardHandler))
 	go func() { done <- w.Run(ctx) }()
 	b.stop = sync.OnceFunc(func() {
 		cancel()

@@ -24,7 +24,7 @@ func TestHeartbeats(t *testing.T) {
 	var suite testsuite.WorkflowTestSuite
 	suite.SetLogger(log.NewStructuredLogger(slog.New(slog.DiscardHandler)))
 	env := suite.NewTestWorkflowEnvironment()
-	env.SetTestTimeout(20 * time.Second)
+	env.SetTestTimeout(3 * time.Minute)
 	env.SetWorkerOptions(sdk.Options{Interceptors: []interceptor.WorkerInterceptor{&heartbeats{}}})
 	alive := make(chan struct{})
 	sign := sync.OnceFunc(func() { close(alive) })
@@ -33,7 +33,7 @@ func TestHeartbeats(t *testing.T) {
 		select {
 		case <-alive:
 			return nil
-		case <-time.After(5 * time.Second):
+		case <-time.After(time.Minute):
 			return errors.New("no sign of life")
 		}
 	}, activity.RegisterOptions{Name: "wait"})

@@ -82,10 +82,10 @@ func (w *world) nextRun(start time.Time) {
 	var suite testsuite.WorkflowTestSuite
 	suite.SetLogger(log.NewStructuredLogger(slog.New(slog.DiscardHandler)))
 	w.env = suite.NewTestWorkflowEnvironment()
-	w.env.SetTestTimeout(20 * time.Second)
+	w.env.SetTestTimeout(3 * time.Minute)
 	w.env.SetWorkerOptions(worker.Options{
 		Interceptors:             []interceptor.WorkerInterceptor{&watcher{world: w}},
-		DeadlockDetectionTimeout: 20 * time.Second, // the machine may be busy
+		DeadlockDetectionTimeout: 3 * time.Minute, // the machine may be busy
 	})
 	w.env.SetStartTime(start)
 	w.env.SetStartWorkflowOptions(client.StartWorkflowOptions{ID: workflows.WorkflowID(videoID), TaskQueue: workflows.TaskQueue})

@@ -180,7 +180,7 @@ func TestProbes_of_the_real_processes(t *testing.T) {
 }
 
 func answer(address, path string) int {
-	client := http.Client{Timeout: 5 * time.Second}
+	client := http.Client{Timeout: 30 * time.Second} // for a busy machine
 	response, err := client.Get("http://" + address + path)
 	if err != nil {
 		return 0

@@ -95,7 +95,7 @@ func TestRefusals(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			store := postgrestest.Open(t, row.url, postgres.WithTimeout(3*time.Second))
+			store := postgrestest.Open(t, row.url, postgres.WithTimeout(20*time.Second)) // for a busy machine
 			err := store.Check(t.Context())
 			var setup *postgres.SetupError
 			if errors.As(err, &setup) != row.setup {

@@ -29,7 +29,7 @@ func (s said) next(t *testing.T) string {
 	select {
 	case line := <-s.lines:
 		return line
-	case <-time.After(20 * time.Second):
+	case <-time.After(2 * time.Minute):
 		t.Fatal("nothing was said")
 		return ""
 	}
@@ -110,7 +110,7 @@ func TestRun(t *testing.T) {
 			if err != nil {
 				t.Error(err)
 			}
-		case <-time.After(20 * time.Second):
+		case <-time.After(2 * time.Minute):
 			t.Fatal("it does not end")
 		}
 	})
@@ -157,7 +157,7 @@ func awaitFile(t *testing.T, s *Supervisor) {
 
 func await(t *testing.T, is func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); !is(); time.Sleep(5 * time.Millisecond) { //nolint:forbidigo // polls a condition of another process
+	for deadline := time.Now().Add(2 * time.Minute); !is(); time.Sleep(5 * time.Millisecond) { //nolint:forbidigo // polls a condition of another process
 		if time.Now().After(deadline) {
 			t.Fatal("waited in vain")
 		}

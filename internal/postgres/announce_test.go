@@ -71,7 +71,7 @@ func TestAnnounce_close_says_what_is_left(t *testing.T) {
 			if c.VideoID == last {
 				return
 			}
-		case <-time.After(10 * time.Second):
+		case <-time.After(2 * time.Minute):
 			t.Fatal("the last change was not announced")
 		}
 	}

@@ -166,7 +166,7 @@ func ownRole(t *testing.T, db *postgrestest.DB) string {
 func dropRole(t *testing.T, db *postgrestest.DB, role string) {
 	t.Helper()
 	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 		defer cancel()
 		for _, sql := range []string{`reassign owned by %s to current_user`, `drop owned by %s`, `drop role %s`} {
 			if _, err := db.Admin.Exec(ctx, fmt.Sprintf(sql, pgx.Identifier{role}.Sanitize())); err != nil {
@@ -240,7 +240,7 @@ func TestAway(t *testing.T) {
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			t.Parallel()
-			store, err := postgres.Open(t.Context(), row.url, postgres.WithTimeout(3*time.Second))
+			store, err := postgres.Open(t.Context(), row.url, postgres.WithTimeout(time.Minute)) // for a busy machine
 			if err == nil {
 				defer store.Close()
 				err = store.Check(t.Context())

@@ -49,7 +49,7 @@ func TestClaims(t *testing.T) {
 		id, first := created(t, db), newToken()
 		granted := claim(t, id, first, at(1))
 		want(t, granted, postgres.Granted)
-		if granted.Wait <= 58*time.Second || granted.Wait > time.Minute {
+		if granted.Wait <= 30*time.Second || granted.Wait > time.Minute {
 			t.Errorf("granted for %s, want a minute", granted.Wait)
 		}
 		for _, pos := range []contract.Position{at(2), at(0)} {
@@ -185,7 +185,7 @@ func TestClaims(t *testing.T) {
 		}
 		want(t, claim(t, id, newToken(), at(2)), postgres.Busy)
 		wait := must(db.Store.ClaimsUntil(t.Context(), id))(t)
-		if wait <= 50*time.Second || wait > time.Minute {
+		if wait <= 20*time.Second || wait > time.Minute {
 			t.Errorf("claims stand for %s, want a minute", wait)
 		}
 	})
@@ -226,7 +226,7 @@ func TestClaims(t *testing.T) {
 		must(db.Store.DeleteVideo(t.Context(), id, 0))(t)
 		want(t, claim(t, id, token, at(1)), postgres.Gone)
 		want(t, claim(t, id, newToken(), at(2)), postgres.Gone)
-		if wait := must(db.Store.ClaimsUntil(t.Context(), id))(t); wait <= 50*time.Second {
+		if wait := must(db.Store.ClaimsUntil(t.Context(), id))(t); wait <= 20*time.Second {
 			t.Errorf("claims stand for %s, want a minute", wait)
 		}
 		if err := db.Store.ReleaseClaim(t.Context(), token); err != nil {

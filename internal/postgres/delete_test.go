@@ -285,7 +285,7 @@ func TestFindVanished_reads_each_row_once(t *testing.T) {
 		}
 	}
 	store.Close() // the server counts what a session has read when it ends, at the latest
-	deadline := time.After(10 * time.Second)
+	deadline := time.After(2 * time.Minute)
 	for {
 		byKey, inOrder := read()
 		if byKey, inOrder = byKey-byKeyBefore, inOrder-inOrderBefore; byKey+inOrder >= videos {

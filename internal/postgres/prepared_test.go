@@ -59,7 +59,7 @@ func TestPreparedStatementsEndWithThePooler(t *testing.T) {
 		t.Error("nothing was prepared before the pooler came")
 	}
 	between.cut()
-	deadline := time.Now().Add(20 * time.Second)
+	deadline := time.Now().Add(2 * time.Minute)
 	for {
 		_, err := store.Video(t.Context(), id)
 		if err == nil {

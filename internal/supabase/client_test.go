@@ -25,7 +25,7 @@ import (
 const (
 	path     = "videos/0b4d3c1e-6f5a-4c1b-9a57-1f2e3d4c5b6a.json"
 	stored   = `{"Key": "captions/videos/x.json", "Id": "1"}`
-	deadline = 20 * time.Second
+	deadline = 2 * time.Minute
 )
 
 // jwt is a key of the older kind, signed by nobody.

@@ -30,7 +30,7 @@ func TestHTTP2(t *testing.T) {
 	s.EnableHTTP2 = true
 	s.StartTLS()
 	t.Cleanup(s.Close)
-	c, err := New(Config{URL: s.URL, ServiceKey: "sb_secret_x", MaxConns: 4, Timeout: 20 * time.Second})
+	c, err := New(Config{URL: s.URL, ServiceKey: "sb_secret_x", MaxConns: 4, Timeout: 2 * time.Minute})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -177,7 +177,7 @@ func TestOpenTraces_does_not_wait_for_a_collector(t *testing.T) {
 		begin := time.Now()
 		_ = flush(ctx)
 		cancel()
-		if took := time.Since(begin); took > 10*time.Second {
+		if took := time.Since(begin); took > 30*time.Second {
 			t.Errorf("%s: to flush took %s, want it to end with its context", protocol, took)
 		}
 	}

@@ -20,7 +20,7 @@ import (
 )
 
 const (
-	patience = 30 * time.Second
+	patience = 2 * time.Minute
 	group    = "codeendelea-transcription-consumer"
 )
 
@@ -37,7 +37,7 @@ func newConfig(t *testing.T) testvideo.KafkaConfig {
 	}
 	t.Cleanup(cluster.Close)
 	return testvideo.KafkaConfig{
-		Kafka: kafka.Config{Brokers: cluster.ListenAddrs(), RequestTimeout: 5 * time.Second}, Topics: topics, Group: group,
+		Kafka: kafka.Config{Brokers: cluster.ListenAddrs(), RequestTimeout: patience}, Topics: topics, Group: group,
 		VideoID: contract.VideoID(uuid.NewString()), VideoURL: "https://example.org/test.mp4", Timeout: patience,
 	}
 }
@@ -164,7 +164,7 @@ func TestOverKafka_says_who_does_not_answer(t *testing.T) {
 	t.Run("the services", func(t *testing.T) {
 		t.Parallel()
 		cfg := newConfig(t)
-		cfg.Timeout = time.Second
+		cfg.Timeout = 5 * time.Second // within which a busy machine has asked
 		err := testvideo.OverKafka(t.Context(), cfg, quiet(), func(testvideo.Step) {})
 		if !errors.Is(err, testvideo.ErrNoAnswer) {
 			t.Errorf("got %v, want %v", err, testvideo.ErrNoAnswer)
@@ -173,7 +173,7 @@ func TestOverKafka_says_who_does_not_answer(t *testing.T) {
 	t.Run("the bridge", func(t *testing.T) {
 		t.Parallel()
 		cfg := newConfig(t)
-		cfg.Timeout = 3 * time.Second
+		cfg.Timeout = 10 * time.Second // within which a busy machine has been answered
 		serve(t, cfg, func(r *kgo.Record) []*kgo.Record { return []*kgo.Record{transcript(r.Key)} })
 		cfg.Group = "another"
 		err := testvideo.OverKafka(t.Context(), cfg, quiet(), func(testvideo.Step) {})

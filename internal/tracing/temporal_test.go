@@ -20,7 +20,7 @@ import (
 	"github.com/codeendelea/vidflow/internal/tracing/tracingtest"
 )
 
-const patience = 60 * time.Second
+const patience = 3 * time.Minute
 
 // patient waits for a signal in each of two runs, the second of which continues the first, and takes updates meanwhile.
 func patient(ctx workflow.Context, last bool) error {
