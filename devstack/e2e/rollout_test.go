@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -19,6 +20,7 @@ import (
 	"github.com/codeendelea/vidflow/devstack/docs"
 	"github.com/codeendelea/vidflow/devstack/envfile"
 	"github.com/codeendelea/vidflow/devstack/ports"
+	"github.com/codeendelea/vidflow/internal/postgres/postgrestest"
 	"github.com/codeendelea/vidflow/internal/temporaltest"
 	"github.com/codeendelea/vidflow/workflows"
 )
@@ -58,6 +60,13 @@ func (c *cluster) rollsOut() {
 			c.stopsAtTheGate(p, folder, commands)
 		case strings.Contains(b.Commands, "rollout undo"):
 			c.runs("worker=0.2.0 starter=0.2.0 kafkabridge=0.2.0")
+			p.await("the gateway knows a starter", func(ctx context.Context) error {
+				status, answer, err := call(ctx, p.places.API, http.MethodGet, "/api/videos/"+string(postgrestest.NewVideoID())+"/pipeline", nil)
+				if err == nil && status != http.StatusNotFound {
+					err = fmt.Errorf("%d: %s", status, answer)
+				}
+				return err
+			})
 			l.start()
 			l.await(4)
 			if out, err := c.script(folder, strings.ReplaceAll(commands, ":0.2.0", ":0.3.0")); err != nil {

@@ -11,6 +11,7 @@ import (
 	"os/signal"
 	"sync"
 	"syscall"
+	"time"
 
 	"github.com/spf13/cobra"
 	discovery "k8s.io/api/discovery/v1"
@@ -18,18 +19,24 @@ import (
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/client-go/informers"
 	lister "k8s.io/client-go/listers/discovery/v1"
+	"k8s.io/client-go/tools/cache"
 )
 
-// gateway stands in for what leads requests to the pods of a Service. A request goes to one of those that are ready, and
-// nobody tries another when that one does not answer.
+// gateway stands in for what leads requests to the pods of a Service. A request goes to one of those that were ready, and nobody
+// tries another when that one does not answer.
 type gateway struct {
 	kubeconfig, namespace, service, listen string
 
 	slices lister.EndpointSliceLister
 
-	mu   sync.Mutex
-	next int
+	mu           sync.Mutex
+	ready        []string // addresses
+	seen, learnt int      // numbers of changes: the last one that there was, and that which ready is from
+	next         int
 }
+
+// late is when a gateway learns of a change: the cluster promises it no moment.
+const late = 2 * time.Second
 
 // GatewayCommand is a gateway to one Service.
 func GatewayCommand() *cobra.Command {
@@ -56,7 +63,14 @@ func (g *gateway) run(ctx context.Context) error {
 	}
 	factory := informers.NewSharedInformerFactoryWithOptions(client, 0, informers.WithNamespace(g.namespace),
 		informers.WithTweakListOptions(func(o *meta.ListOptions) { o.LabelSelector = discovery.LabelServiceName + "=" + g.service }))
-	g.slices = factory.Discovery().V1().EndpointSlices().Lister()
+	endpoints := factory.Discovery().V1().EndpointSlices()
+	g.slices = endpoints.Lister()
+	_, err = endpoints.Informer().AddEventHandler(cache.ResourceEventHandlerFuncs{
+		AddFunc: func(any) { g.change() }, UpdateFunc: func(_, _ any) { g.change() }, DeleteFunc: func(any) { g.change() },
+	})
+	if err != nil {
+		return err
+	}
 	factory.Start(ctx.Done())
 	factory.WaitForCacheSync(ctx.Done())
 	server := &http.Server{Addr: g.listen, Handler: &httputil.ReverseProxy{
@@ -84,11 +98,12 @@ func (g *gateway) run(ctx context.Context) error {
 	return nil
 }
 
-// pick is the address of the pod whose turn it is.
-func (g *gateway) pick() (string, error) {
+// change learns, late, which pods are ready now.
+func (g *gateway) change() {
 	list, err := g.slices.List(labels.Everything())
 	if err != nil {
-		return "", err
+		note("gateway: %v", err)
+		return
 	}
 	var ready []string
 	for _, slice := range list {
@@ -98,11 +113,26 @@ func (g *gateway) pick() (string, error) {
 			}
 		}
 	}
-	if len(ready) == 0 {
-		return "", errors.New("no pod is ready")
-	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	g.seen++
+	number := g.seen
+	time.AfterFunc(late, func() {
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		if number > g.learnt {
+			g.learnt, g.ready = number, ready
+		}
+	})
+}
+
+// pick is the address of the pod whose turn it is.
+func (g *gateway) pick() (string, error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if len(g.ready) == 0 {
+		return "", errors.New("no pod is ready")
+	}
 	g.next++
-	return ready[g.next%len(ready)], nil
+	return g.ready[g.next%len(g.ready)], nil
 }
