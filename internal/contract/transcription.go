@@ -41,8 +41,6 @@ func DecodeTranscription(key, value []byte) (TranscriptionResult, error) {
 //   - The text of a word becomes "text". A word with both has its text in "text", and its "word" is a member like any
 //     other that vidflow does not know: kept.
 //
-// What is large and would grow beyond all bounds is not indented: nothing but nested lists of next to nothing does.
-//
 // Decoding the canonical form gives the same id, the same summary and the same canonical form.
 func DecodeToStore(key, value []byte) (result TranscriptionResult, canonical []byte, err error) {
 	r, err := read(key, value, true)
@@ -60,21 +58,12 @@ func (r *reading) result(key []byte) TranscriptionResult {
 	return result
 }
 
-// A message of more than alwaysIndented bytes is not indented that would so become more than maxGrowth times as long. Words
-// grow to two and a half times their length; what is nested deep and says nothing grows to twenty times.
-const (
-	alwaysIndented = 256 << 10
-	maxGrowth      = 4
-)
-
 // indented is the canonical form as it is stored.
 func (r *reading) indented() []byte {
 	compact := r.canonical()
-	size := indentedSize(compact)
-	if len(compact) > alwaysIndented && size > maxGrowth*len(compact) {
-		return compact
-	}
-	out := bytes.NewBuffer(make([]byte, 0, max(size, 2*len(compact)))) // Indent would make room for twice the length
+	// Words grow to two and a half times their length, what is nested deep and says nothing to twenty times: room is made for
+	// what it is. Indent itself would make room for twice the length.
+	out := bytes.NewBuffer(make([]byte, 0, max(indentedSize(compact), 2*len(compact))))
 	if err := json.Indent(out, compact, "", "  "); err != nil {
 		panic("contract: canonical form of a transcription result: " + err.Error())
 	}

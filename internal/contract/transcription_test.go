@@ -444,28 +444,25 @@ func indented(t *testing.T, compact string) string {
 	return b.String()
 }
 
-// TestDecodeToStore_bounds_what_indenting_makes: what is stored is held in memory, several of them at a time.
-func TestDecodeToStore_bounds_what_indenting_makes(t *testing.T) {
+// TestDecodeToStore_makes_room_for_what_it_makes, and hardly more: what is stored is held in memory, several of them at a time.
+func TestDecodeToStore_makes_room_for_what_it_makes(t *testing.T) {
 	t.Parallel()
 	word := `{"text":"a","start":1,"end":2}`
 	words := strings.Repeat(word+",", 20_000) + word
 	deep := strings.Repeat("[", 15) + strings.Repeat("0,", 300_000) + "0" + strings.Repeat("]", 15)
-	for name, tt := range map[string]struct {
-		compact string
-		want    func(compact string) string
-	}{
-		"words":          {`{"video_id":"` + video + `","transcription":{"words":[` + words + `]}}`, func(s string) string { return indented(t, s) }},
-		"escaped quotes": {`{"video_id":"` + video + `","transcription":{"words":[]},"x":"` + strings.Repeat(`\"[,`, 100_000) + `"}`, func(s string) string { return indented(t, s) }},
-		"nested zeros":   {`{"video_id":"` + video + `","transcription":{"words":[]},"x":` + deep + `}`, func(s string) string { return s }},
+	for name, compact := range map[string]string{
+		"words":          `{"video_id":"` + video + `","transcription":{"words":[` + words + `]}}`,
+		"escaped quotes": `{"video_id":"` + video + `","transcription":{"words":[]},"x":"` + strings.Repeat(`\"[,`, 100_000) + `"}`,
+		"nested zeros":   `{"video_id":"` + video + `","transcription":{"words":[]},"x":` + deep + `}`,
 	} {
-		_, stored, err := contract.DecodeToStore(nil, []byte(tt.compact))
+		_, stored, err := contract.DecodeToStore(nil, []byte(compact))
 		if err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}
-		if want := tt.want(tt.compact); string(stored) != want {
-			t.Errorf("%s: %d bytes became %d, want %d", name, len(tt.compact), len(stored), len(want))
+		if want := indented(t, compact); string(stored) != want {
+			t.Errorf("%s: %d bytes became %d, want %d", name, len(compact), len(stored), len(want))
 		}
-		if most := max(len(stored), 2*len(tt.compact)); cap(stored) > most+most/8 {
+		if most := max(len(stored), 2*len(compact)); cap(stored) > most+most/8 {
 			t.Errorf("%s: %d bytes take %d", name, len(stored), cap(stored))
 		}
 	}
