@@ -60,19 +60,34 @@ func (p *pipeline) listen(path, lastEventID string) *listener {
 // await waits for the event with this id.
 func (l *listener) await(id string) {
 	l.p.t.Helper()
+	l.awaitThat("event "+id, func(got string) bool { return got == id })
+}
+
+// awaitRevision waits for an event of a video's stream that is of this revision or a later one: of several changes at once
+// only the last may be told.
+func (l *listener) awaitRevision(least int) {
+	l.p.t.Helper()
+	l.awaitThat(fmt.Sprintf("event of revision %d or later", least), func(got string) bool {
+		revision, err := strconv.Atoi(got)
+		return err == nil && revision >= least
+	})
+}
+
+func (l *listener) awaitThat(what string, wanted func(id string) bool) {
+	l.p.t.Helper()
 	timer := time.NewTimer(patience)
 	defer timer.Stop()
 	for {
 		select {
 		case got, ok := <-l.ids:
 			if !ok {
-				l.p.t.Fatalf("the stream ended before event %s", id)
+				l.p.t.Fatalf("the stream ended: no %s", what)
 			}
-			if got == id {
+			if wanted(got) {
 				return
 			}
 		case <-timer.C:
-			l.p.t.Fatalf("no event %s", id)
+			l.p.t.Fatalf("no %s", what)
 		}
 	}
 }

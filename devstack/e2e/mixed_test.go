@@ -285,11 +285,11 @@ func (m *mixed) goThrough() {
 	if _, err := s.places.API.Await(ctx, v.ID, api.Video.Done); err != nil {
 		m.t.Fatalf("%s: %v", c, err)
 	}
-	var revision string
-	if err := m.db.Admin.QueryRow(ctx, `select revision::text from pipeline.videos where video_id = $1`, string(v.ID)).Scan(&revision); err != nil {
+	var revision int
+	if err := m.db.Admin.QueryRow(ctx, `select revision from pipeline.videos where video_id = $1`, string(v.ID)).Scan(&revision); err != nil {
 		m.t.Fatal(err)
 	}
-	events.await(revision)
+	events.awaitRevision(revision)
 	m.pure[name] = v.ID
 	m.t.Logf("%s: %d videos so far", c, m.load.created.Load())
 }
