@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"sync"
 	"time"
 
 	"github.com/google/uuid"
@@ -16,7 +15,6 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 	semconv "go.opentelemetry.io/otel/semconv/v1.41.0"
 	"go.opentelemetry.io/otel/trace"
-	"golang.org/x/sync/semaphore"
 	"golang.org/x/sync/singleflight"
 
 	"github.com/codeendelea/vidflow/internal/contract"
@@ -34,11 +32,6 @@ const (
 	// share a fetch, and at most stripes fetches are under way.
 	stripes       = 4
 	stripeRecords = 32
-	// brokerFetches and unpackings bound the batches that are in memory beside the cache: a broker sends them one after the
-	// other anyway, and unpacking one, to perhaps twenty times its size, is work for a processor. A broker that is away keeps
-	// nobody from the others.
-	brokerFetches = 4
-	unpackings    = 2
 )
 
 // Reader reads single records where a reference says they are: no group, no position, nothing committed. Brokers hand
@@ -50,12 +43,8 @@ type Reader struct {
 	flights singleflight.Group
 	cache   *valueCache
 	unpack  kgo.Decompressor
-	unpacks *semaphore.Weighted
 	probe   func(context.Context) error
 	tracer  trace.Tracer // nil when nothing is traced
-
-	mu      sync.Mutex
-	fetches map[int32]*semaphore.Weighted // by broker
 }
 
 // NewReader does not connect yet. The role names the client in the log; cacheBytes of 0 means the default.
@@ -71,8 +60,6 @@ func NewReader(cfg Config, log *slog.Logger, role string, cacheBytes int) (*Read
 		timeout: cfg.RequestTimeout,
 		cache:   newValueCache(cacheBytes),
 		unpack:  kgo.DefaultDecompressor(),
-		unpacks: semaphore.NewWeighted(unpackings),
-		fetches: make(map[int32]*semaphore.Weighted),
 		probe:   NewProbe(cl),
 		tracer:  cfg.tracer(),
 	}, nil
@@ -145,18 +132,24 @@ func (r *Reader) fetch(ctx context.Context, topic string, key recordKey) ([]byte
 // fetchBatch returns the values of the batch that holds the record, and caches them. It tries once more when the
 // partition has moved to another broker.
 func (r *Reader) fetchBatch(ctx context.Context, topic string, key recordKey) (map[int64][]byte, error) {
-	values, err := r.fetchFromLeader(ctx, topic, key, leaderMaxAge)
+	records, err := r.fetchFromLeader(ctx, topic, key, leaderMaxAge)
 	if moved(err) {
-		values, err = r.fetchFromLeader(ctx, topic, key, time.Nanosecond)
+		records, err = r.fetchFromLeader(ctx, topic, key, time.Nanosecond)
 	}
 	if err != nil {
 		return nil, classify(err)
 	}
-	for offset, value := range values {
-		if len(value) > maxCachedBytes {
-			continue
+	values := make(map[int64][]byte, len(records))
+	for _, rec := range records {
+		value := rec.Value
+		if len(records) > 1 {
+			// A copy: the records of a batch share its memory, and one that stays in the cache would keep all of it.
+			value = bytes.Clone(value)
 		}
-		r.cache.put(recordKey{key.topicID, key.partition, offset}, value)
+		values[rec.Offset] = value
+		if len(value) <= maxCachedBytes {
+			r.cache.put(recordKey{key.topicID, key.partition, rec.Offset}, value)
+		}
 	}
 	if _, ok := values[key.offset]; !ok {
 		return values, fmt.Errorf("%w: compaction has taken it", ErrGone)
@@ -173,48 +166,12 @@ func moved(err error) bool {
 	return !errors.As(err, &broker) || broker.Retriable
 }
 
-func (r *Reader) fetchFromLeader(ctx context.Context, topic string, key recordKey, maxAge time.Duration) (map[int64][]byte, error) {
-	leader, epoch, err := r.leader(ctx, topic, key, maxAge)
+func (r *Reader) fetchFromLeader(ctx context.Context, topic string, key recordKey, maxAge time.Duration) ([]*kgo.Record, error) {
+	p, err := r.batchAt(ctx, topic, key, 0, maxAge)
 	if err != nil {
 		return nil, err
 	}
-	fetches := r.fetchesFrom(leader)
-	if err := fetches.Acquire(ctx, 1); err != nil {
-		return nil, err
-	}
-	defer fetches.Release(1)
-	p, err := r.batchFrom(ctx, leader, epoch, topic, key, 0)
-	if err != nil {
-		return nil, err
-	}
-	if err := r.unpacks.Acquire(ctx, 1); err != nil {
-		return nil, err
-	}
-	defer r.unpacks.Release(1)
-	records, err := r.records(ctx, topic, key, p)
-	if err != nil {
-		return nil, err
-	}
-	values := make(map[int64][]byte, len(records))
-	for _, rec := range records {
-		values[rec.Offset] = rec.Value
-		if len(records) > 1 {
-			// A copy: the records of a batch share its memory, and one that stays in the cache would keep all of it.
-			values[rec.Offset] = bytes.Clone(rec.Value)
-		}
-	}
-	return values, nil
-}
-
-func (r *Reader) fetchesFrom(broker int32) *semaphore.Weighted {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	fetches, ok := r.fetches[broker]
-	if !ok {
-		fetches = semaphore.NewWeighted(brokerFetches)
-		r.fetches[broker] = fetches
-	}
-	return fetches
+	return r.records(ctx, topic, key, p)
 }
 
 // batchAt asks the partition's leader for the batch at or after the offset, as a consumer with that isolation level is told.
@@ -225,12 +182,6 @@ func (r *Reader) batchAt(
 	if err != nil {
 		return nil, err
 	}
-	return r.batchFrom(ctx, leader, epoch, topic, key, isolation)
-}
-
-func (r *Reader) batchFrom(
-	ctx context.Context, leader, epoch int32, topic string, key recordKey, isolation int8,
-) (*kmsg.FetchResponseTopicPartition, error) {
 	req := kmsg.NewPtrFetchRequest()
 	req.MaxWaitMillis = 0
 	req.MinBytes = 0
