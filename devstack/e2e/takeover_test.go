@@ -129,7 +129,7 @@ func TestTakeOver_killed(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	killed.killAtWork(20)
+	killed.killAtWork(5)
 	began := time.Now()
 	other.stop()
 	committed := p.committed()
