@@ -14,7 +14,7 @@ const (
 	ClassJSON    = "json"     // not JSON: bad syntax, bad UTF-8, or a name that occurs twice in one object
 	ClassSchema  = "schema"   // JSON, but a member is missing or of the wrong type
 	ClassNumbers = "numbers"  // a time that is negative, beyond a float64, or a word that ends before it starts
-	ClassBounds  = "bounds"   // a language or URL too long, or nested too deep
+	ClassBounds  = "bounds"   // a language or URL too long, nested too deep, or too large as it is stored
 	ClassURL     = "url"      // not an http(s) URL
 )
 

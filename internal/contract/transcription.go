@@ -58,11 +58,18 @@ func (r *reading) result(key []byte) TranscriptionResult {
 	return result
 }
 
+// MaxStoredBytes bounds a transcript as it is stored, roughly: what becomes larger is poison. Kafka lets nothing through whose
+// words would, but a list of many numbers may.
+const MaxStoredBytes = 64 << 20
+
+// maxGrowth is more than anything grows when it is indented: a digit and a comma at the deepest level become a line.
+const maxGrowth = 32
+
 // indented is the canonical form as it is stored.
 func (r *reading) indented() []byte {
 	compact := r.canonical()
-	// Words grow to two and a half times their length, what is nested deep and says nothing to twenty times: room is made for
-	// what it is. Indent itself would make room for twice the length.
+	// Words grow to two and a half times their length, zeros in nested lists to twenty times: room is made for what it is.
+	// Indent itself would make room for twice the length.
 	out := bytes.NewBuffer(make([]byte, 0, max(indentedSize(compact), 2*len(compact))))
 	if err := json.Indent(out, compact, "", "  "); err != nil {
 		panic("contract: canonical form of a transcription result: " + err.Error())
@@ -178,6 +185,9 @@ func read(key, value []byte, collect bool) (*reading, error) {
 			return nil, poison(ClassSchema, "transcription has no words")
 		}
 		return nil, poison(ClassSchema, "the message has neither transcription nor words")
+	}
+	if len(value) > MaxStoredBytes/maxGrowth && indentedSize(value) > MaxStoredBytes {
+		return nil, poison(ClassBounds, "indented, to be stored, it would have more than %d MiB", MaxStoredBytes>>20)
 	}
 	return r, nil
 }

@@ -468,5 +468,33 @@ func TestDecodeToStore_makes_room_for_what_it_makes(t *testing.T) {
 	}
 }
 
+// TestDecode_bounds_what_is_stored: a record that would fill a worker's memory when it is indented is no transcript, for the bridge
+// as well; one of as many bytes in words is.
+func TestDecode_bounds_what_is_stored(t *testing.T) {
+	t.Parallel()
+	const size = 5 << 20
+	zeros := strings.Repeat("[", 15) + strings.Repeat("0,", size/2) + "0" + strings.Repeat("]", 15)
+	word := `{"text":"a","start":1,"end":2},`
+	for name, tt := range map[string]struct {
+		value string
+		class string
+	}{
+		"zeros": {`{"video_id":"` + video + `","words":[],"x":` + zeros + `}`, contract.ClassBounds},
+		"words": {`{"video_id":"` + video + `","words":[` + strings.TrimSuffix(strings.Repeat(word, size/len(word)), ",") + `]}`, ""},
+	} {
+		_, err := contract.DecodeTranscription(nil, []byte(tt.value))
+		_, _, err2 := contract.DecodeToStore(nil, []byte(tt.value))
+		for _, err := range []error{err, err2} {
+			class := ""
+			if p, ok := errors.AsType[*contract.PoisonError](err); ok {
+				class = p.Class
+			}
+			if class != tt.class || (err == nil) != (tt.class == "") {
+				t.Errorf("%s: got %v, want class %q", name, err, tt.class)
+			}
+		}
+	}
+}
+
 // nest is an array nested so deep.
 func nest(depth int) string { return strings.Repeat("[", depth) + strings.Repeat("]", depth) }
