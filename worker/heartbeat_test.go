@@ -25,7 +25,10 @@ func TestHeartbeats(t *testing.T) {
 	suite.SetLogger(log.NewStructuredLogger(slog.New(slog.DiscardHandler)))
 	env := suite.NewTestWorkflowEnvironment()
 	env.SetTestTimeout(3 * time.Minute)
-	env.SetWorkerOptions(sdk.Options{Interceptors: []interceptor.WorkerInterceptor{&heartbeats{}}})
+	env.SetWorkerOptions(sdk.Options{
+		Interceptors:             []interceptor.WorkerInterceptor{&heartbeats{}},
+		DeadlockDetectionTimeout: 3 * time.Minute, // the machine may be busy
+	})
 	alive := make(chan struct{})
 	sign := sync.OnceFunc(func() { close(alive) })
 	env.SetOnActivityHeartbeatListener(func(*activity.Info, converter.EncodedValues) { sign() })

@@ -143,7 +143,10 @@ func TestMetrics_of_steps(t *testing.T) {
 	var suite testsuite.WorkflowTestSuite
 	suite.SetLogger(log.NewStructuredLogger(slog.New(slog.DiscardHandler)))
 	env := suite.NewTestWorkflowEnvironment()
-	env.SetWorkerOptions(sdk.Options{Interceptors: []interceptor.WorkerInterceptor{&failures{metrics: m}}})
+	env.SetWorkerOptions(sdk.Options{
+		Interceptors:             []interceptor.WorkerInterceptor{&failures{metrics: m}},
+		DeadlockDetectionTimeout: 3 * time.Minute, // the machine may be busy
+	})
 	tries := 0
 	step := func(context.Context) error {
 		if tries++; tries < 4 {
