@@ -52,6 +52,8 @@ type backlog struct {
 	batch int32
 	// poison makes records that can never be understood.
 	poison bool
+	// deep makes transcripts without a word, of zeros in nested lists: what grows most when it is indented to be stored.
+	deep bool
 	// away has Temporal refuse everything until the bridge takes no more in hand.
 	away bool
 }

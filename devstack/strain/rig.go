@@ -203,6 +203,10 @@ func produce(ctx context.Context, client *kgo.Client, topic string, b backlog, i
 type values struct{ words, end string }
 
 func newValues(b backlog) values {
+	if b.deep {
+		const open, shut = "[[[[[[[[[[[[[[[", "]]]]]]]]]]]]]]]"
+		return values{"", `]},"x":` + open + strings.Repeat("0,", (b.size-200)/2) + "0" + shut + "}"}
+	}
 	var words strings.Builder
 	words.Grow(b.size)
 	for at := 0; words.Len() < b.size-150; at++ {

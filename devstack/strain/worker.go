@@ -28,11 +28,13 @@ func (c *command) bursts() []burst {
 	usual := backlog{records: c.Large, size: 80 * kib, codec: kgo.ZstdCompression(), batch: 8 * mib}
 	alone := backlog{records: c.Large / 4, size: mib - 4*kib, codec: kgo.NoCompression(), batch: mib}
 	whole := backlog{records: c.Largest, size: largest - 64*kib, codec: kgo.NoCompression(), batch: maxMessageBytes}
+	deep := backlog{records: c.Largest, size: contract.MaxStoredBytes / 30, codec: kgo.NoCompression(), batch: maxMessageBytes, deep: true}
 	return []burst{
 		{"of 80 KB, 100 to a batch", usual, 0},
 		{"of 1 MB", alone, 0},
 		{"of 1 MB, 8 to a batch, storage slow", batches, time.Second},
 		{"of 16 MiB, storage slow", whole, time.Second / 2},
+		{"of 2 MiB, zeros in lists that become 40 MiB, storage slow", deep, time.Second},
 	}
 }
 
