@@ -7,18 +7,16 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math"
 	"net/http"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
-	"github.com/hashicorp/golang-lru/v2/simplelru"
 	"golang.org/x/sync/semaphore"
 	"golang.org/x/sync/singleflight"
 
+	"github.com/codeendelea/vidflow/internal/bytecache"
 	"github.com/codeendelea/vidflow/internal/captions"
 	"github.com/codeendelea/vidflow/internal/contract"
 	"github.com/codeendelea/vidflow/internal/postgres"
@@ -151,7 +149,7 @@ func matches(ifNoneMatch, tag string) bool {
 }
 
 const (
-	// keptBytes bounds the files that are kept. An hour of speech has up to 150 KB.
+	// keptBytes bounds the files that are kept, none of which pushes out most of the others. An hour of speech has up to 150 KB.
 	keptBytes = 64 << 20
 	// filesAtOnce bounds memory, and of transcripts of more than largeBytes, of which every further megabyte takes about
 	// another two while a file is made of it, one at a time is read to its end.
@@ -163,7 +161,7 @@ const (
 // captionFiles makes files and keeps them. Whoever wants the same file while it is made waits for it.
 type captionFiles struct {
 	transcripts Transcripts
-	kept        *keptFiles
+	kept        *bytecache.Cache[string]
 	making      singleflight.Group
 	slots       *semaphore.Weighted
 	large       *semaphore.Weighted
@@ -171,48 +169,8 @@ type captionFiles struct {
 
 func newCaptionFiles(transcripts Transcripts) *captionFiles {
 	return &captionFiles{
-		transcripts: transcripts, kept: newKeptFiles(keptBytes),
+		transcripts: transcripts, kept: bytecache.New[string](keptBytes, keptBytes/2),
 		slots: semaphore.NewWeighted(filesAtOnce), large: semaphore.NewWeighted(1),
-	}
-}
-
-// keptFiles are the files that were asked for last, up to a number of bytes. It is safe for concurrent use.
-type keptFiles struct {
-	limit int
-
-	mu    sync.Mutex
-	files *simplelru.LRU[string, []byte]
-	bytes int
-}
-
-func newKeptFiles(limit int) *keptFiles {
-	k := &keptFiles{limit: limit}
-	files, err := simplelru.NewLRU(math.MaxInt, func(_ string, file []byte) { k.bytes -= len(file) })
-	if err != nil {
-		panic(err) // a size that is not positive
-	}
-	k.files = files
-	return k
-}
-
-func (k *keptFiles) get(key string) ([]byte, bool) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	return k.files.Get(key)
-}
-
-// add keeps no file that would push out most of the others.
-func (k *keptFiles) add(key string, file []byte) {
-	if len(file) > k.limit/2 {
-		return
-	}
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	k.files.Remove(key)
-	k.files.Add(key, file)
-	k.bytes += len(file)
-	for k.bytes > k.limit {
-		k.files.RemoveOldest()
 	}
 }
 
@@ -220,21 +178,21 @@ func (k *keptFiles) add(key string, file []byte) {
 func (c *captionFiles) file(ctx context.Context, id contract.VideoID, tag string) ([]byte, error) {
 	key := id.String() + " " + tag
 	if tag != "" {
-		if file, ok := c.kept.get(key); ok {
+		if file, ok := c.kept.Get(key); ok {
 			return file, nil
 		}
 	}
 	// Made for all who wait for it, and so not ended by the first one's going away.
 	detached := context.WithoutCancel(ctx)
 	made := c.making.DoChan(key, func() (any, error) {
-		if file, ok := c.kept.get(key); ok { // made between the look above and this call
+		if file, ok := c.kept.Get(key); ok { // made between the look above and this call
 			return file, nil
 		}
 		ctx, cancel := context.WithTimeout(detached, fileTimeout)
 		defer cancel()
 		file, err := c.make(ctx, id)
 		if err == nil && tag != "" {
-			c.kept.add(key, file)
+			c.kept.Put(key, file)
 		}
 		return file, err
 	})

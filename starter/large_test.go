@@ -35,23 +35,3 @@ func TestLargeReader(t *testing.T) {
 		t.Errorf("after it: %d bytes, %v", n, err)
 	}
 }
-
-// TestKeptFiles keeps what was asked for last, in so many bytes.
-func TestKeptFiles(t *testing.T) {
-	t.Parallel()
-	k := newKeptFiles(100)
-	k.add("a", make([]byte, 30))
-	k.add("b", make([]byte, 30))
-	k.add("a", make([]byte, 40)) // anew
-	k.get("b")
-	k.add("c", make([]byte, 50)) // too much: a was asked for longest ago
-	k.add("d", make([]byte, 51)) // more than half of all
-	for key, want := range map[string]bool{"a": false, "b": true, "c": true, "d": false} {
-		if _, got := k.get(key); got != want {
-			t.Errorf("%s is there: %t, want %t", key, got, want)
-		}
-	}
-	if k.bytes != 80 {
-		t.Errorf("%d bytes, want 80", k.bytes)
-	}
-}

@@ -17,6 +17,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 	"golang.org/x/sync/singleflight"
 
+	"github.com/codeendelea/vidflow/internal/bytecache"
 	"github.com/codeendelea/vidflow/internal/contract"
 )
 
@@ -34,6 +35,13 @@ const (
 	stripeRecords = 32
 )
 
+// recordKey is where a record is.
+type recordKey struct {
+	topicID   uuid.UUID
+	partition int32
+	offset    int64
+}
+
 // Reader reads single records where a reference says they are: no group, no position, nothing committed. Brokers hand
 // out whole batches, so records that are wanted at about the same time share one fetch, and their neighbours' values
 // are kept for a while. It is safe for concurrent use.
@@ -41,7 +49,7 @@ type Reader struct {
 	cl      *kgo.Client
 	timeout time.Duration
 	flights singleflight.Group
-	cache   *valueCache
+	cache   *bytecache.Cache[recordKey]
 	unpack  kgo.Decompressor
 	probe   func(context.Context) error
 	tracer  trace.Tracer // nil when nothing is traced
@@ -58,7 +66,7 @@ func NewReader(cfg Config, log *slog.Logger, role string, cacheBytes int) (*Read
 	return &Reader{
 		cl:      cl,
 		timeout: cfg.RequestTimeout,
-		cache:   newValueCache(cacheBytes),
+		cache:   bytecache.New[recordKey](cacheBytes, maxCachedBytes),
 		unpack:  kgo.DefaultDecompressor(),
 		probe:   NewProbe(cl),
 		tracer:  cfg.tracer(),
@@ -77,14 +85,14 @@ func (r *Reader) Read(ctx context.Context, ref contract.Reference) (value []byte
 		defer func() { endSpan(span, err) }()
 	}
 	key := recordKey{ref.TopicID, ref.Partition, ref.Offset}
-	value, ok := r.cache.get(key)
+	value, ok := r.cache.Get(key)
 	if !ok {
 		if value, err = r.fetch(ctx, ref.Topic, key); err != nil {
 			return nil, fmt.Errorf("read record of topic %s, partition %d, offset %d: %w", ref.Topic, ref.Partition, ref.Offset, err)
 		}
 	}
 	if !ref.Matches(value) {
-		r.cache.remove(key)
+		r.cache.Remove(key)
 		return nil, fmt.Errorf("read record of topic %s, partition %d, offset %d: %w: another value is there, of %d bytes instead of %d",
 			ref.Topic, ref.Partition, ref.Offset, ErrGone, len(value), ref.Size)
 	}
@@ -123,7 +131,7 @@ func (r *Reader) fetch(ctx context.Context, topic string, key recordKey) ([]byte
 			return nil, got.err
 		}
 		// The flight was another record's; perhaps a later one of the same stripe brought ours.
-		if value, ok := r.cache.get(key); ok {
+		if value, ok := r.cache.Get(key); ok {
 			return value, nil
 		}
 	}
@@ -147,9 +155,7 @@ func (r *Reader) fetchBatch(ctx context.Context, topic string, key recordKey) (m
 			value = bytes.Clone(value)
 		}
 		values[rec.Offset] = value
-		if len(value) <= maxCachedBytes {
-			r.cache.put(recordKey{key.topicID, key.partition, rec.Offset}, value)
-		}
+		r.cache.Put(recordKey{key.topicID, key.partition, rec.Offset}, value)
 	}
 	if _, ok := values[key.offset]; !ok {
 		return values, fmt.Errorf("%w: compaction has taken it", ErrGone)
